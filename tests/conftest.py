@@ -1,0 +1,67 @@
+"""Fixtures of the tests: seeds that a failure report can repeat, and a report on sizes."""
+
+import os
+import random
+import secrets
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+SEED_VARIABLE = "TORCHSEQ_TEST_SEED"
+RUN_SEED = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(31))
+REPORT = pytest.StashKey[list[str]]()
+
+
+def pytest_report_header() -> str:
+    return f"seed: {RUN_SEED} (repeat this run with {SEED_VARIABLE}={RUN_SEED})"
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A number that is new in each run and for each test, the same alone and among others."""
+    return zlib.crc32(f"{RUN_SEED} {request.node.nodeid}".encode())
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(autouse=True)
+def seeded_globals(seed: int) -> None:
+    """Seeds the global generators, so that a failed test fails again with the run's seed."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        report.sections.append(("seed", f"repeat with {SEED_VARIABLE}={RUN_SEED}"))
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> list[str]:
+    """Lines that are shown at the end of the run, whether tests fail or not."""
+    return request.config.stash.setdefault(REPORT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = terminalreporter.config.stash.get(REPORT, [])
+    if lines:
+        terminalreporter.section("reports")
+        terminalreporter.write_line("\n".join(lines))

@@ -1,0 +1,57 @@
+"""torchseq: Keras 3's Sequential on PyTorch."""
+
+from torchseq import (
+    activations,
+    callbacks,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    saving,
+    utils,
+)
+from torchseq.base.dtypes import DTypePolicy
+from torchseq.base.symbolic import KerasTensor
+from torchseq.base.variable import Variable
+from torchseq.initializers import Initializer
+from torchseq.layers import Input, InputSpec, Layer
+from torchseq.losses import Loss
+from torchseq.metrics import Metric
+from torchseq.models import Sequential
+from torchseq.optimizers import Optimizer
+from torchseq.regularizers import Regularizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DTypePolicy",
+    "Initializer",
+    "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "activations",
+    "callbacks",
+    "constraints",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "saving",
+    "utils",
+]

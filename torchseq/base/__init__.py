@@ -1,0 +1,1 @@
+"""What all may use; imports nothing of ours."""

@@ -1,0 +1,49 @@
+"""Optional packages: imported when a feature needs them, with one line on how to get them."""
+
+import importlib
+from types import ModuleType
+
+
+def require(module_name: str, extra: str, feature: str) -> ModuleType:
+    """Imports a module of an optional package.
+
+    The only way in which our code imports anything inside a function: `import torchseq` stays
+    quick and works without the package, and the user who needs it reads what to install.
+
+    Args:
+        module_name: what to import, such as `"h5py"` or `"matplotlib.pyplot"`.
+        extra: torchseq's extra that installs the package.
+        feature: who needs it, as the user knows it: `"model.save('m.h5')"`.
+
+    Returns:
+        The module itself, also for a dotted name.
+
+    Raises:
+        ImportError: the package is not installed. A package that is there and fails within its
+            own imports raises what it raises, since installing it again would not help.
+
+    Example:
+        >>> require("json.decoder", "keras-files", "load_model").__name__
+        'json.decoder'
+    """
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not is_part_of(module_name, error.name):
+            raise
+        package = module_name.partition(".")[0]
+        raise ImportError(
+            f"`{feature}` needs the package {package}, which is not installed. "
+            f'Install it with: pip install "torchseq[{extra}]"',
+            name=error.name,
+        ) from error
+
+
+def is_part_of(module_name: str, parent_name: str) -> bool:
+    """Tells whether `parent_name` is the module, or a package that it lies in.
+
+    Example:
+        >>> is_part_of("matplotlib.pyplot", "matplotlib"), is_part_of("matplotlib", "numpy")
+        (True, False)
+    """
+    return f"{module_name}.".startswith(f"{parent_name}.")

@@ -1,0 +1,1 @@
+"""Whatever a user passes -> batches of tensors on the device."""

@@ -1,0 +1,46 @@
+"""Epochs, batches and callbacks; knows no dtype, no device and no graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torchseq.data.arrays import Batch
+
+
+def run_batches(
+    phase: str,
+    batches: Iterable[Batch],
+    step: Callable[..., Any],
+    callbacks: Any,
+    logs: Callable[[], Any],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Run a step on each batch, with the batch hooks around it that any callback has.
+
+    Args:
+        phase: `"train"` or `"test"`, in the hooks' names.
+        batches: of one epoch.
+        step: called with the entries of a batch.
+        callbacks: a CallbackList.
+        logs: makes the logs of a batch's end.
+        should_stop: asked after each batch.
+    """
+    begin = _hook(callbacks, f"on_{phase}_batch_begin")
+    end = _hook(callbacks, f"on_{phase}_batch_end")
+    if begin is None and end is None:  # nobody is there who could ask to stop
+        for batch in batches:
+            step(*batch)
+        return
+    for index, batch in enumerate(batches):
+        if begin is not None:
+            begin(index, {})
+        step(*batch)
+        if end is not None:
+            end(index, logs())
+        if should_stop():
+            return
+
+
+def _hook(callbacks: Any, name: str) -> Callable[..., Any] | None:
+    return getattr(callbacks, name) if callbacks.wants(name) else None

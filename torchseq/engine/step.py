@@ -1,0 +1,50 @@
+"""One train, test or predict step on one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchseq.engine.objective import Objective
+
+
+class Step:
+    """Runs a model on batches and updates its weights; nothing in it waits for the device.
+
+    Args:
+        model: a callable with weights.
+        objective: its loss and metrics.
+        optimizer: built for the model's trainable weights; None if it never trains.
+    """
+
+    def __init__(self, model: Any, objective: Objective, optimizer: Any = None):
+        self.model = model
+        self.objective = objective
+        self.optimizer = optimizer
+
+    def train(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
+        """Update the weights and the metrics from one batch."""
+        y_pred = self.model(x)
+        loss = self.objective.total_loss(self.model, y, y_pred, weight)
+        optimizer = self.optimizer
+        if optimizer.loss_scale_factor is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            optimizer.scale_loss(loss).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        self.objective.update(loss, len(x), y, y_pred, weight)
+
+    def test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
+        """Update the metrics from one batch."""
+        with torch.inference_mode():
+            y_pred = self.model(x)
+            loss = self.objective.total_loss(self.model, y, y_pred, weight)
+            self.objective.update(loss, len(x), y, y_pred, weight)
+
+    def predict(self, x: Tensor) -> Any:
+        """Return the model's output for one batch."""
+        with torch.inference_mode():
+            return self.model(x)

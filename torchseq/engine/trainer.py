@@ -1,0 +1,471 @@
+"""`compile`, `fit`, `evaluate`, `predict` and their one-batch forms, with Keras's signatures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchseq import optimizers
+from torchseq.base import arguments, registry
+from torchseq.base.modes import mode
+from torchseq.base.types import Config
+from torchseq.callbacks import CallbackList, History
+from torchseq.data import arrays
+from torchseq.data.arrays import ArraySource
+from torchseq.data.epochs import Epochs
+from torchseq.engine import checks, gather
+from torchseq.engine.loop import run_batches
+from torchseq.engine.objective import Objective
+from torchseq.engine.step import Step
+
+
+class Trainer:
+    """Gives a module with Keras weights the methods that train and use it."""
+
+    optimizer: Any
+    history: History
+
+    def _init_trainer(self) -> None:
+        self.compiled = False
+        self.optimizer = None
+        self.loss: Any = None
+        self.stop_training = False
+        self._objective: Objective | None = None
+        self._compile_arguments: Config = {}
+
+    # --- Compiling -----------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how the model learns and what it reports.
+
+        Args:
+            optimizer: name, config or object.
+            loss: name, object, or callable `(y_true, y_pred)`; also a torch loss module.
+            loss_weights: factor of the loss.
+            metrics: list of names, objects or callables.
+            weighted_metrics: the same, weighted by sample and class weights.
+            run_eagerly: accepted for Keras's sake; steps run eagerly.
+            steps_per_execution: accepted for Keras's sake; hooks run after every step.
+            jit_compile: compiled steps are not offered yet; True warns.
+            auto_scale_loss: scale the loss in float16.
+
+        Raises:
+            ValueError: for a name that is not known, with the nearest known ones.
+        """
+        arguments.positive_integer("compile", "steps_per_execution", steps_per_execution)
+        if jit_compile is True:
+            warnings.warn("compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2)
+        new_optimizer = optimizers.get(optimizer)
+        self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
+        self.optimizer = new_optimizer
+        self.loss = _Held(loss) if isinstance(loss, nn.Module) else loss
+        self.run_eagerly = run_eagerly
+        self.steps_per_execution = steps_per_execution
+        self.jit_compile = False
+        self.stop_training = False
+        self.compiled = True
+        self._compile_arguments = {
+            "optimizer": new_optimizer,
+            "loss": self.loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": False,
+        }
+
+    def get_compile_config(self) -> Config:
+        """Return compile's arguments, serialized; {} if the model is not compiled."""
+        return {
+            name: registry.serialize(value) for name, value in self._compile_arguments.items()
+        }
+
+    def compile_from_config(self, config: Config, custom_objects: Any = None) -> None:
+        """Compile as a model was whose `get_compile_config` returned this."""
+        given = {key: registry.deserialize(value, custom_objects) for key, value in config.items()}
+        self.compile(**given)
+        if self.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The mean of the loss, then the compiled metrics once their shapes are known."""
+        return [] if self._objective is None else self._objective.all_metrics()
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """`"loss"`, and `"compile_metrics"` if there are any, as in Keras."""
+        if self._objective is None:
+            return []
+        return ["loss", "compile_metrics"] if self._objective.has_metrics else ["loss"]
+
+    def reset_metrics(self) -> None:
+        """Set all metrics to their start."""
+        self._need_objective("reset_metrics").reset()
+
+    def _need_objective(self, method: str) -> Objective:
+        if self._objective is None:
+            raise ValueError(
+                f"{method}: the model must be compiled first. Call "
+                "`model.compile(optimizer, loss, metrics)`."
+            )
+        return self._objective
+
+    # --- Training ------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Args:
+            x: inputs, samples first: an array, tensor or list.
+            y: targets, samples first; class numbers or one-hot rows, as the loss wants.
+            batch_size: samples per update; 32 by default.
+            epochs: index at which training ends, `initial_epoch` included.
+            verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line per epoch.
+            callbacks: a callback or a list of them.
+            validation_split: fraction of the samples, the last ones, to validate on.
+            validation_data: `(x, y)` or `(x, y, sample_weight)` to validate on.
+            shuffle: True, False, or `"batch"`, which keeps batches together.
+            class_weight: class number -> weight of its samples.
+            sample_weight: a weight per sample.
+            initial_epoch: index of the first epoch.
+            steps_per_epoch: batches per epoch; all by default.
+            validation_steps: batches to validate on; all by default.
+            validation_batch_size: samples per validation batch; `batch_size` by default.
+            validation_freq: epochs between validations, or a list of the epochs (from 1).
+
+        Returns:
+            The history: `history.history` maps a name to its values, one per epoch.
+
+        Raises:
+            ValueError: if the model is not compiled, or data and model do not fit.
+        """
+        objective = self._need_objective("fit")
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = arrays.split(
+                (x, y, sample_weight), validation_split
+            )
+        source = self._source(
+            x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
+        )
+        step = self._prepare(source, train=True)
+        epoch_batches = Epochs(source, steps_per_epoch, _fresh_seed() if shuffle else None)
+        validate = self._validation(
+            validation_data, validation_batch_size or batch_size, validation_steps
+        )
+        callbacks = self._callbacks(callbacks, True, verbose, epochs, epoch_batches.num_batches)
+        self.stop_training = False
+        callbacks.on_train_begin({})
+        logs: dict[str, Any] = {}
+        try:
+            for epoch in range(initial_epoch, epochs):
+                objective.reset()
+                callbacks.on_epoch_begin(epoch, {})
+                with mode(self, True):  # type: ignore[arg-type]
+                    self._run("train", epoch_batches, step.train, callbacks)
+                logs = dict(sorted(objective.read().items()))
+                if validate is not None and _is_due(epoch, validation_freq):
+                    logs.update({f"val_{k}": v for k, v in validate(callbacks).items()})
+                callbacks.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+        finally:
+            callbacks.close()
+        if epochs > 0:
+            self.optimizer.finalize_variable_values()
+        callbacks.on_train_end(logs)
+        return self.history
+
+    def _run(
+        self, phase: str, epoch_batches: Epochs, step: Callable[..., Any], callbacks: Any
+    ) -> None:
+        objective = self._need_objective(phase)
+        run_batches(
+            phase,
+            epoch_batches.epoch(),
+            step,
+            callbacks,
+            objective.logs,
+            lambda: phase == "train" and self.stop_training,
+        )
+
+    def _validation(
+        self, data: Any, batch_size: int | None, steps: int | None
+    ) -> Callable[[Any], dict[str, Any]] | None:
+        """Return a function that evaluates on the validation data, converted once."""
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
+            raise ValueError(
+                "fit: `validation_data` must be a tuple (x, y) or (x, y, sample_weight); got "
+                f"{type(data).__name__}."
+            )
+        x, y, weight = (*data, None, None)[:3]
+        source = self._source(x, y, weight, batch_size, steps)
+        step = self._prepare(source, train=False)
+
+        def validate(callbacks: Any) -> dict[str, Any]:
+            return dict(sorted(self._evaluate(Epochs(source, steps), step, callbacks).items()))
+
+        return validate
+
+    def _source(
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        batch_size: int | None,
+        steps: int | None,
+        shuffle: bool | str = False,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> ArraySource:
+        if x is None:
+            raise ValueError("fit: the inputs `x` must be given; got None.")
+        size = batch_size or arrays.default_batch_size(_length(x), steps)
+        return ArraySource(x, y, weight, size, shuffle, class_weight, self._device())
+
+    def _device(self) -> torch.device:
+        first = next(iter(self.parameters()), None)  # type: ignore[attr-defined]
+        return arrays.device_for(None if first is None else first.device)
+
+    def _prepare(self, source: ArraySource, train: bool) -> Step:
+        """Build model, optimizer and metrics for the data, and check the targets."""
+        objective = self._need_objective("fit")
+        self._build_for(source)
+        output_shape = self._output_shape_for(source)
+        checks.check_targets(objective, source.y, output_shape)
+        if source.y is not None:
+            objective.build(source.y.shape, output_shape)
+        objective.to(source.device)
+        if train:
+            self._build_optimizer()
+        return Step(self, objective, self.optimizer)
+
+    def _build_for(self, source: ArraySource) -> None:
+        if not self.built:  # type: ignore[attr-defined]
+            rows = min(source.batch_size, source.num_samples)
+            self.build((rows, *source.x.shape[1:]))  # type: ignore[attr-defined]
+            source.device = self._device()
+
+    def _output_shape_for(self, source: ArraySource) -> Any:
+        try:
+            return self.output_shape  # type: ignore[attr-defined]
+        except AttributeError:  # nested inputs, or layers that build themselves when called
+            with mode(self, False), torch.inference_mode():  # type: ignore[arg-type]
+                return tuple(self(source.x[:1]).shape)  # type: ignore[operator]
+
+    def _build_optimizer(self) -> None:
+        weights = self.trainable_weights  # type: ignore[attr-defined]
+        if not weights:
+            warnings.warn("fit: the model has no trainable weights.", stacklevel=3)
+        self.optimizer.build(weights)
+
+    def _callbacks(
+        self, callbacks: Any, has_history: bool, verbose: Any, epochs: int, steps: int
+    ) -> Any:
+        if isinstance(callbacks, CallbackList):
+            return callbacks
+        verbose = 1 if verbose == "auto" else int(verbose)
+        return CallbackList(
+            callbacks,
+            add_history=has_history,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+        )
+
+    # --- Evaluating and predicting -------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics on data.
+
+        Args:
+            x: inputs, samples first.
+            y: targets, samples first.
+            batch_size: samples per step; 32 by default.
+            verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line.
+            sample_weight: a weight per sample.
+            steps: batches to evaluate; all by default.
+            callbacks: a callback or a list of them.
+            return_dict: return name -> value instead of a list.
+
+        Returns:
+            The loss, or the list of loss and metrics in compile's order, or the dict.
+
+        Raises:
+            ValueError: if the model is not compiled, or data and model do not fit.
+        """
+        self._need_objective("evaluate")
+        source = self._source(x, y, sample_weight, batch_size, steps)
+        step = self._prepare(source, train=False)
+        epoch_batches = Epochs(source, steps)
+        callbacks = self._callbacks(callbacks, False, verbose, 1, epoch_batches.num_batches)
+        try:
+            results = self._evaluate(epoch_batches, step, callbacks)
+        finally:
+            callbacks.close()
+        return _returned(results, return_dict)
+
+    def _evaluate(self, epoch_batches: Epochs, step: Step, callbacks: Any) -> dict[str, Any]:
+        objective = self._need_objective("evaluate")
+        callbacks.on_test_begin({})
+        objective.reset()
+        with mode(self, False):  # type: ignore[arg-type]
+            self._run("test", epoch_batches, step.test, callbacks)
+        results = objective.read()
+        callbacks.on_test_end(dict(sorted(results.items())))
+        return results
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs for data as a NumPy array.
+
+        Args:
+            x: inputs, samples first.
+            batch_size: samples per step; 32 by default.
+            verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line.
+            steps: batches to predict; all by default.
+            callbacks: a callback or a list of them.
+
+        Returns:
+            An array, samples first, in the order of `x`; a list or dict of them if the model
+            returns several.
+        """
+        source = self._source(x, None, None, batch_size, steps)
+        self._build_for(source)
+        epoch_batches = Epochs(source, steps)
+        callbacks = self._callbacks(callbacks, False, verbose, 1, epoch_batches.num_batches)
+        step = Step(self, Objective())
+        outputs = gather.Gatherer(source.num_samples)
+        callbacks.on_predict_begin({})
+        try:
+            with mode(self, False):  # type: ignore[arg-type]
+                for index, (inputs, _, _) in enumerate(epoch_batches.epoch()):
+                    callbacks.on_predict_batch_begin(index, {})
+                    batch_outputs = step.predict(inputs)
+                    outputs.add(batch_outputs)
+                    callbacks.on_predict_batch_end(index, {"outputs": batch_outputs})
+        finally:
+            callbacks.close()
+        callbacks.on_predict_end({})
+        return outputs.result()
+
+    # --- One batch -----------------------------------------------------------------------------
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Update the weights from one batch; return its loss and metrics, as `evaluate` does."""
+        objective = self._need_objective("train_on_batch")
+        source = self._source(x, y, sample_weight, _length(x), None, False, class_weight)
+        step = self._prepare(source, train=True)
+        objective.reset()
+        with mode(self, True):  # type: ignore[arg-type]
+            step.train(*next(source.batches()))
+        return _returned(objective.read(), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Return the loss and metrics of one batch, as `evaluate` does."""
+        objective = self._need_objective("test_on_batch")
+        source = self._source(x, y, sample_weight, _length(x), None)
+        step = self._prepare(source, train=False)
+        objective.reset()
+        with mode(self, False):  # type: ignore[arg-type]
+            step.test(*next(source.batches()))
+        return _returned(objective.read(), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs of one batch as a NumPy array."""
+        return self.predict(x, batch_size=_length(x), verbose=0)
+
+
+class _Held:
+    """Holds a torch loss so that the model does not take it for a part of itself."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+
+def _length(x: Any) -> int:
+    try:
+        return max(len(x), 1)
+    except TypeError:
+        return 1
+
+
+def _fresh_seed() -> int:
+    """Draw a seed from torch's stream: fixed by `set_random_seed`, another for each fit."""
+    return int(torch.randint(0, 2**62, ()))
+
+
+def _is_due(epoch: int, frequency: Any) -> bool:
+    if isinstance(frequency, int | np.integer):
+        return (epoch + 1) % int(frequency) == 0
+    return (epoch + 1) in frequency
+
+
+def _returned(results: dict[str, Any], return_dict: bool) -> Any:
+    if return_dict:
+        return dict(sorted(results.items()))
+    values = list(results.values())
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,67 @@
+"""A layer's config, read off its constructors' signatures.
+
+Every argument is kept as an attribute of the same name, so no layer writes its own `get_config`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from torchseq.base import dtypes, registry
+from torchseq.base.types import Config
+
+_KEPT_BY_LAYER = frozenset({"name", "trainable", "dtype", "activity_regularizer", "autocast"})
+_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@functools.cache
+def constructor_arguments(cls: type, base: type) -> tuple[str, ...]:
+    """Return the arguments of the constructors of `cls` and its parents, down to below `base`."""
+    names: dict[str, None] = {}
+    for parent in reversed(cls.__mro__):
+        if parent is base or not issubclass(parent, base) or "__init__" not in vars(parent):
+            continue
+        parameters = list(inspect.signature(vars(parent)["__init__"]).parameters.values())[1:]
+        names.update(dict.fromkeys(p.name for p in parameters if p.kind in _KINDS))
+    return tuple(names)
+
+
+def described(layer: Any, base: type) -> Config:
+    """Return argument -> value, serialized, for the arguments that `layer` keeps as attributes.
+
+    Raises:
+        NotImplementedError: if one is not kept and the class has no `get_config` to make up for it.
+    """
+    config: Config = {}
+    writes_its_own = type(layer).get_config is not base.get_config  # type: ignore[attr-defined]
+    for name in constructor_arguments(type(layer), base):
+        if name in _KEPT_BY_LAYER:
+            continue
+        if hasattr(layer, name):
+            config[name] = serialized(name, getattr(layer, name))
+        elif not writes_its_own:
+            raise NotImplementedError(
+                f"{type(layer).__name__}: each constructor argument must be kept as an attribute "
+                f"of the same name, for the config; {name!r} is not. Add `self.{name} = {name}` "
+                "to __init__, or write get_config."
+            )
+    return config
+
+
+def serialized(name: str, value: Any) -> Any:
+    """Return what a config holds for `value`: a built-in function's name, an object's config."""
+    if inspect.isfunction(value) and registry.is_builtin(value):
+        return value.__name__
+    return registry.serialize(value)
+
+
+def policy_config(policy: dtypes.DTypePolicy) -> Config:
+    """Return how Keras's configs hold a dtype policy."""
+    return {
+        "module": "keras",
+        "class_name": "DTypePolicy",
+        "config": policy.get_config(),
+        "registered_name": None,
+    }

@@ -1,0 +1,363 @@
+"""`Layer`: an `nn.Module` that builds its weights when the input's shape is known."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchseq import regularizers
+from torchseq.base import dtypes, naming, settings
+from torchseq.base.errors import UnsupportedFeatureError
+from torchseq.base.modes import mode
+from torchseq.base.symbolic import KerasTensor
+from torchseq.base.types import Config, Identifier, Shape
+from torchseq.base.variable import Variable, as_tensor
+from torchseq.layers import describing, shapes, tree, weighted
+from torchseq.layers.input_spec import InputSpec
+from torchseq.layers.weighted import Weighted
+
+_Layer = TypeVar("_Layer", bound="Layer")
+
+_INPUT_OPTIONS = ("input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_dtype")
+
+def rebuildable(build: Callable[..., None]) -> Callable[..., None]:
+    """Mark a `build` that may run again, on a model that changes."""
+    build.runs_again = True  # type: ignore[attr-defined]
+    return build
+
+
+def building_once(build: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a `build` so that it runs once, in the layer's name scope, and its shape is kept."""
+
+    @functools.wraps(build)
+    def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self._is_building:  # a build that calls its parent class's
+            build(self, *args, **kwargs)
+            return
+        if self.built and not hasattr(build, "runs_again"):
+            return
+        self._is_building = True
+        try:
+            with naming.scope(self.name):
+                build(self, *args, **kwargs)
+        finally:
+            self._is_building = False
+        shape = args[0] if args else next(iter(kwargs.values()), None)
+        self._build_shape = tuple(shape) if isinstance(shape, list | tuple) else shape
+        self.built = True
+
+    return wrapper
+
+
+
+class Layer(Weighted):
+    """A unit of computation with weights: Keras's constructor and methods, an `nn.Module` inside.
+
+    Write one in Keras's way (`build`, `add_weight`, `call`) or in torch's (`__init__`, `forward`).
+    The weights are made on the first call, or by `build`, when the input's shape is known. Layers
+    start in evaluation mode, as a Keras layer called without `training` infers; `train()`,
+    `fit`, or `layer(x, training=True)` train.
+
+    Args:
+        activity_regularizer: penalty on the output, divided by the batch size.
+        trainable: whether the weights are updated in training.
+        dtype: name of a dtype or dtype policy; the global policy by default.
+        autocast: cast floating inputs to the layer's compute dtype.
+        name: unique by default, from the class name.
+        **options: `input_shape`, `batch_input_shape`, `input_dim` of a model's first layer.
+
+    Raises:
+        ValueError: for an option that does not exist.
+
+    Source: keras.Layer. Not offered: quantization, LoRA, `stateless_call`, symbolic calls.
+    """
+
+    casts_integers = False  # whether integer inputs become floating ones
+    activity_regularizer: Any = None
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Identifier = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **options: Any,
+    ):
+        super().__init__(bool(trainable))
+        self.training = False
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"{type(self).__name__}: `name` must be a string; got name={name!r}.")
+        self.name = name or naming.auto_name(type(self).__name__)
+        self.built = False
+        self.autocast = autocast
+        self.supports_masking = tree.overrides(type(self), Layer, "compute_mask")
+        self.input_spec: InputSpec | None = None
+        self._build_shape: Any = None
+        self._flow: tuple[Any, Any] | None = None  # input and output shape
+        self._is_building = False
+        self._met_shape: tuple[int, ...] | None = None
+        self._set_policy(dtypes.get_policy(dtype))
+        if activity_regularizer is not None:
+            self.activity_regularizer = regularizers.get(activity_regularizer)
+            weighted.losses_in_use[0] = True
+        self._first_layer_shape = self._read_input_options(options)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = building_once(cls.build)  # type: ignore[method-assign]
+        method = cls.forward if tree.overrides(cls, Layer, "forward") else cls.call
+        parameters = inspect.signature(method).parameters
+        cls._takes_training = "training" in parameters
+        cls._takes_mask = "mask" in parameters
+
+    _takes_training = False
+    _takes_mask = False
+
+    def _read_input_options(self, options: dict[str, Any]) -> Shape | None:
+        unknown = sorted(set(options) - set(_INPUT_OPTIONS))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}: unrecognized arguments {unknown}. It takes "
+                f"{list(describing.constructor_arguments(type(self), nn.Module))}."
+            )
+        shape = options.get("input_shape")
+        batch_shape = options.get("batch_input_shape", options.get("batch_shape"))
+        if batch_shape is not None:
+            return tuple(batch_shape)
+        if "input_dim" in options:
+            shape = (options["input_dim"],)
+        if shape is None:
+            return None
+        return (None, *shape) if isinstance(shape, Sequence) else (None, shape)
+
+    # --- What a layer's author writes ------------------------------------------------------------
+
+    @building_once
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of `input_shape` (batch first; None where not known)."""
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output."""
+        raise NotImplementedError(
+            f"{type(self).__name__}: a layer must have a `call(inputs)` or a `forward(inputs)` "
+            "method; it has neither."
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the output's shape, found on torch's `meta` device unless a layer knows it."""
+        if not self.built:
+            self.build(input_shape)
+        dtype = dtypes.torch_dtype(self.compute_dtype)
+        with mode(self, False):
+            return shapes.output_shape(self, self.forward, input_shape, dtype)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the output's mask: the input's, unless a layer changes it."""
+        return previous_mask
+
+    # --- Calling -------------------------------------------------------------------------------
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build if need be, check the input's shape if it is new, and compute the output."""
+        if kwargs and "training" in kwargs:
+            training = kwargs["training"]
+            if training is not None and bool(training) is not self.training:
+                with mode(self, bool(training)):
+                    return self(inputs, *args, **kwargs)
+            del kwargs["training"]
+        if self._takes_training and not args:
+            kwargs["training"] = self.training
+        if type(inputs) is not Tensor:
+            inputs = self._meet(self._as_tensors(inputs))
+        elif not self.built or inputs.shape[1:] != self._met_shape:
+            inputs = self._meet(inputs)
+        if getattr(inputs, "dtype", None) is not self._compute_dtype and self._casts(inputs):
+            inputs = inputs.to(self._compute_dtype)
+        if weighted.losses_in_use[0] and not self._is_sublayer:
+            self._clear_losses()
+        mask = getattr(inputs, "_keras_mask", None)
+        if self._takes_mask and "mask" not in kwargs:
+            kwargs["mask"] = mask
+        outputs = super().__call__(inputs, *args, **kwargs)
+        if mask is not None:
+            self._pass_mask_on(inputs, outputs, mask)
+        if self.activity_regularizer is not None:
+            self._add_activity_loss(outputs)
+        return outputs
+
+    def forward(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; what torch calls, with its hooks."""
+        return self.call(inputs, *args, **kwargs)
+
+    _is_sublayer = False
+
+    def _casts(self, inputs: Any) -> bool:
+        if not self.autocast or not isinstance(inputs, Tensor):
+            return False
+        dtype = inputs.dtype
+        if not dtype.is_floating_point:
+            return self.casts_integers
+        return not torch.is_autocast_enabled(inputs.device.type)
+
+    def _as_tensors(self, inputs: Any) -> Any:
+        if isinstance(inputs, Tensor):  # parameters and other subclasses
+            return inputs
+        if isinstance(inputs, KerasTensor):
+            raise UnsupportedFeatureError(
+                f"{type(self).__name__}: a layer must be called on data; got the symbolic {inputs}."
+                " There is no Functional API: put the layers into a Sequential, or write the graph "
+                "as the forward method of an nn.Module and use that as a layer."
+            )
+        if isinstance(inputs, dict):
+            return {key: self._as_tensors(value) for key, value in inputs.items()}
+        if isinstance(inputs, list | tuple) and inputs and not np.isscalar(inputs[0]):
+            if all(isinstance(entry, Tensor | np.ndarray) for entry in inputs):
+                return type(inputs)(self._as_tensors(entry) for entry in inputs)
+            inputs = np.asarray(inputs)
+        tensor = as_tensor(inputs)
+        if not isinstance(inputs, Variable):
+            tensor = tensor.to(tree.device_of(self))
+        if tensor.is_floating_point() and self.autocast:
+            tensor = tensor.to(self._compute_dtype)
+        return tensor
+
+    def _meet(self, inputs: Any) -> Any:
+        """Build for the first input, check an input of a new shape, and return it."""
+        input_shape = tree.shapes_of(inputs)
+        if not self.built:
+            self.build(input_shape)
+        if self.input_spec is not None and isinstance(inputs, Tensor):
+            self._check_shape(input_shape)
+        if isinstance(inputs, Tensor) and not torch.compiler.is_compiling():
+            self._met_shape = inputs.shape[1:]
+        return inputs
+
+    def _check_shape(self, shape: Shape) -> None:
+        violation = self.input_spec.violation(shape) if self.input_spec else None
+        if violation is not None:
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}): its input must {violation}; got an "
+                f"input of shape {shape}."
+            )
+
+    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor) -> None:
+        if self.supports_masking and isinstance(outputs, Tensor) and outputs is not inputs:
+            computed = self.compute_mask(inputs, mask)
+            if computed is not None:
+                outputs._keras_mask = computed  # type: ignore[attr-defined]
+
+    # --- Dtype, names, config ------------------------------------------------------------------
+
+    def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
+        self._policy = policy
+        self._compute_dtype = dtypes.torch_dtype(policy.compute_dtype)
+
+    @property
+    def dtype_policy(self) -> dtypes.DTypePolicy:
+        """What the layer computes in and keeps its weights in."""
+        return self._policy
+
+    @property
+    def dtype(self) -> str:
+        """Name of the weights' dtype."""
+        return self._policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """Name of the dtype that the layer computes in."""
+        return self._policy.compute_dtype
+
+    input_dtype = compute_dtype
+
+    def _apply(self: _Layer, fn: Callable[..., Any], recurse: bool = True) -> _Layer:
+        """Follow torch's `.double()`, `.half()`, `.to(dtype)` with the dtype policy."""
+        before = dtypes.torch_dtype(self.variable_dtype)
+        super()._apply(fn, recurse)
+        after = fn(torch.zeros((), dtype=before)).dtype
+        if after is not before:
+            self._set_policy(dtypes.DTypePolicy(dtypes.name_of(after)))
+        return self
+
+    @property
+    def path(self) -> str:
+        """The name."""
+        return self.name
+
+    @property
+    def input_shape(self) -> Any:
+        """The input's shape, once built.
+
+        Raises:
+            AttributeError: before.
+        """
+        return self._flow_shapes()[0]
+
+    @property
+    def output_shape(self) -> Any:
+        """The output's shape, once built.
+
+        Raises:
+            AttributeError: before.
+        """
+        return self._flow_shapes()[1]
+
+    def _flow_shapes(self) -> tuple[Any, Any]:
+        """Return the input's and output's shapes in the model, or those it was built for."""
+        if self._flow is None:
+            if self._build_shape is None:
+                raise AttributeError(f"Layer {self.name!r} has no defined shapes yet.")
+            self._flow = (self._build_shape, self.compute_output_shape(self._build_shape))
+        return self._flow
+
+    def get_config(self) -> Config:
+        """Return name, dtype and the constructor's arguments, as Keras's config of the class."""
+        config: Config = {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": describing.policy_config(self._policy),
+        }
+        config.update(describing.described(self, Layer))
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
+
+    @classmethod
+    def from_config(cls: type[_Layer], config: Config) -> _Layer:
+        """Make a layer from what `get_config`, or Keras's, returned."""
+        return cls(**config)
+
+    def get_build_config(self) -> Config | None:
+        """Return the shape the layer was built for, for files."""
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: Config) -> None:
+        """Build for the shape that `get_build_config` returned."""
+        shape = config.get("input_shape")
+        if shape is not None and not self.built:
+            self.build(tuple(shape))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module):
+            value.train(self.training)
+            if isinstance(value, Layer):
+                object.__setattr__(value, "_is_sublayer", True)
+        elif isinstance(value, Variable):
+            object.__setattr__(self, name, value)
+            if all(value is not known for known in self._variables):
+                self._variables.append(value)
+            return
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

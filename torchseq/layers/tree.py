@@ -1,0 +1,108 @@
+"""Walks the tree of modules below a layer, whose nodes are layers and plain torch modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchseq.base import settings
+from torchseq.base.variable import Variable
+
+
+def collect(layer: Any, layer_class: type) -> list[Variable]:
+    """Return the weights of `layer` and what is below it, each once, in Keras's order.
+
+    A layer's own come first, the trainable before the others; then its sublayers' in the order
+    in which they became attributes. Parameters and buffers of plain torch modules that no layer
+    exposed count under their torch names, parameters first.
+    """
+    found: dict[int, Variable] = {}
+    _collect(layer, layer_class, found)
+    return list(found.values())
+
+
+def _collect(layer: Any, layer_class: type, found: dict[int, Variable]) -> None:
+    own = [variable for variable in layer._variables if _trains(variable)]
+    own += [variable for variable in layer._variables if not _trains(variable)]
+    for variable in own:
+        found.setdefault(id(variable.tensor), variable)
+    for name, child in _children_in_order(layer):
+        _collect_child(layer, name, child, layer_class, found)
+
+
+def _children_in_order(layer: Any) -> list[tuple[str, nn.Module]]:
+    return [(name, child) for name, child in layer._modules.items() if child is not None]
+
+
+def _collect_child(
+    layer: Any, name: str, child: nn.Module, layer_class: type, found: dict[int, Variable]
+) -> None:
+    if isinstance(child, layer_class):
+        _collect(child, layer_class, found)
+        return
+    for tensors in (child._parameters, child._buffers):
+        for key, tensor in tensors.items():
+            if tensor is not None and id(tensor) not in found:
+                found[id(tensor)] = _torch_variable(layer, child, key, f"{name}/{key}")
+    for key, grandchild in child.named_children():
+        _collect_child(layer, f"{name}/{key}", grandchild, layer_class, found)
+
+
+def _torch_variable(layer: Any, owner: nn.Module, key: str, path: str) -> Variable:
+    known: dict[str, Variable] = layer.__dict__.setdefault("_torch_variables", {})
+    variable = known.get(path)
+    if variable is None or variable._owner is not owner:
+        variable = known[path] = Variable.over(owner, key, key)
+        variable.path = f"{layer.name}/{path}"
+    return variable
+
+
+def _trains(variable: Variable) -> bool:
+    return variable.is_parameter
+
+
+def set_trainable_below(layer: Any, layer_class: type, value: bool) -> None:
+    """Make what is below `layer` trainable or not."""
+    for child in layer.children():
+        if isinstance(child, layer_class):
+            child.trainable = value  # type: ignore[attr-defined]
+            continue
+        for parameter in child.parameters(recurse=False):
+            parameter.requires_grad_(value and parameter.is_floating_point())
+        set_trainable_below(child, layer_class, value)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where the module's first parameter or buffer is; where new ones go if it has none."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        return tensor.device
+    return settings.device()
+
+
+def shapes_of(inputs: Any) -> Any:
+    """Return the shape of a tensor, or the structure of shapes of a list, tuple or dict of them."""
+    if isinstance(inputs, Tensor):
+        return tuple(inputs.shape)
+    if isinstance(inputs, dict):
+        return {key: shapes_of(value) for key, value in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return [shapes_of(entry) for entry in inputs]
+    return None
+
+
+def free_key(module: nn.Module, name: str) -> str:
+    """Return `name`, or `name_1`, `name_2`, ..., so that no parameter or buffer has it yet."""
+    name = name.replace(".", "_")
+    taken = {*module._parameters, *module._buffers, *module._modules}
+    key, count = name, 0
+    while key in taken:
+        count += 1
+        key = f"{name}_{count}"
+    return key
+
+
+def overrides(cls: type, base: type, method: str) -> bool:
+    """Tell whether `cls` has a method of its own where `base` has a default."""
+    return getattr(cls, method) is not getattr(base, method)

@@ -1,0 +1,237 @@
+"""A module that has weights as Keras shows them, and losses of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchseq import constraints, initializers, regularizers
+from torchseq.base import dtypes, settings
+from torchseq.base.types import Identifier, Shape
+from torchseq.base.variable import Conversion, Variable
+from torchseq.layers import tree
+
+losses_in_use = [False]  # whether any layer of the process ever had a loss of its own
+
+
+class Weighted(nn.Module):
+    """The part of `Layer` that declares, lists and assigns weights, and keeps losses."""
+
+    name: str
+    built: bool
+    variable_dtype: Any  # a property of Layer
+    activity_regularizer: Any = None
+
+    def __init__(self, trainable: bool):
+        super().__init__()
+        self._trainable = trainable
+        self._variables: list[Variable] = []
+        self._losses: list[Tensor] = []
+
+    # --- Making weights ------------------------------------------------------------------------
+
+    def add_weight(
+        self,
+        shape: Shape | None = None,
+        initializer: Identifier = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Identifier = None,
+        constraint: Identifier = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+    ) -> Variable:
+        """Make a weight of this layer: a parameter if `trainable`, else a buffer.
+
+        Args:
+            shape: tuple of sizes; () by default.
+            initializer: glorot_uniform for floats, zeros for integers, by default.
+            dtype: the layer's variable dtype by default.
+            trainable: whether it is updated in training.
+            autocast: accepted for Keras's sake.
+            regularizer: penalty on it.
+            constraint: projection applied after each update.
+            aggregation: accepted for Keras's sake.
+            overwrite_with_gradient: accepted for Keras's sake.
+            name: its key in `state_dict`, and the last part of its path.
+        """
+        shape = () if shape is None else tuple(shape)
+        torch_dtype = dtypes.torch_dtype(dtype or self.variable_dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if torch_dtype.is_floating_point else "zeros"
+        key = tree.free_key(self, name or "variable")
+        empty = torch.empty(shape, dtype=torch_dtype, device=settings.device())
+        if trainable and torch_dtype.is_floating_point:
+            self.register_parameter(key, nn.Parameter(empty))
+        else:
+            self.register_buffer(key, empty)
+        variable = Variable.over(self, key, name or key)
+        variable.regularizer = regularizers.get(regularizer)
+        variable.constraint = constraints.get(constraint)
+        return self._declare(variable, initializers.get(initializer))
+
+    def expose(
+        self,
+        name: str,
+        owner: nn.Module,
+        attribute: str,
+        *,
+        axes: tuple[int, ...] | None = None,
+        to_keras: Conversion | None = None,
+        to_torch: Conversion | None = None,
+    ) -> Variable:
+        """Declare the parameter `owner.attribute` to be the weight that Keras calls `name`.
+
+        It gets the value of the layer's `<name>_initializer`, and its `_regularizer` and
+        `_constraint`. From here on `layer.<name>` is a `Variable` over it.
+
+        Args:
+            name: Keras's name, such as `"kernel"`.
+            owner: the torch module that has the parameter or buffer.
+            attribute: its name there.
+            axes: the torch tensor's axes in Keras's order, where these differ.
+            to_keras: conversion from torch's layout, where moving axes does not do it.
+            to_torch: the inverse of `to_keras`.
+        """
+        variable = Variable.over(owner, attribute, name, axes, to_keras, to_torch)
+        variable.regularizer = getattr(self, f"{name}_regularizer", None)
+        variable.constraint = getattr(self, f"{name}_constraint", None)
+        object.__setattr__(self, name, variable)
+        return self._declare(variable, getattr(self, f"{name}_initializer", None))
+
+    def _declare(self, variable: Variable, initializer: Any) -> Variable:
+        if initializer is not None and variable.tensor.device.type != "meta":
+            variable.assign(initializer(variable.shape, dtype=variable.dtype))
+        if not self._trainable:
+            variable.trainable = False
+        if variable.regularizer is not None:
+            losses_in_use[0] = True
+        self._variables.append(variable)
+        return variable
+
+    def torch_module(self, factory: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> Any:
+        """Make a torch module in the layer's dtype and leave its weights to the initializers.
+
+        torch's own initialization would cost time and draw from torch's random stream.
+        """
+        dtype = dtypes.torch_dtype(self.variable_dtype)
+        module = factory(*args, **kwargs, device="meta", dtype=dtype)
+        return module if settings.device().type == "meta" else module.to_empty(
+            device=settings.device()
+        )
+
+    # --- Weights -------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights in Keras's order: own trainable ones, own others, then the sublayers'."""
+        return tree.collect(self, Weighted)
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training updates."""
+        return [weight for weight in self.weights if weight.trainable] if self._trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone."""
+        if not self._trainable:
+            return self.weights
+        return [weight for weight in self.weights if not weight.trainable]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are updated in training; setting it sets the sublayers' too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for variable in self._variables:
+            variable.trainable = bool(value)
+        tree.set_trainable_below(self, Weighted, bool(value))
+
+    def count_params(self) -> int:
+        """Return the number of entries in all weights.
+
+        Raises:
+            ValueError: if the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"Layer {self.name!r}: it must be built before its parameters can be counted. "
+                "Call it on data, or `build(input_shape)`."
+            )
+        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """Return the weights as arrays, in Keras's order and layout."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign arrays in the order and layout of `get_weights`.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        own = self.weights
+        if len(weights) != len(own):
+            raise ValueError(
+                f"Layer {self.name!r}: set_weights needs one array per weight, {len(own)}; got "
+                f"{len(weights)}."
+            )
+        for weight, value in zip(own, weights, strict=True):
+            if tuple(np.shape(value)) != weight.shape:
+                raise ValueError(
+                    f"Layer {self.name!r}: the value of {weight.path!r} must have shape "
+                    f"{weight.shape}; got {tuple(np.shape(value))}."
+                )
+        for weight, value in zip(own, weights, strict=True):
+            weight.assign(value)
+
+    # --- Losses --------------------------------------------------------------------------------
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar tensor (or several) to what training minimizes, for the current call."""
+        losses_in_use[0] = True
+        self._losses.extend(loss if isinstance(loss, list | tuple) else [loss])
+
+    @property
+    def collects_losses(self) -> bool:
+        """Whether any layer of the process ever had a loss; if not, `losses` is empty."""
+        return losses_in_use[0]
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """Losses added in the last call, then the penalties on trainable weights."""
+        added = [loss for layer in self._layers_within() for loss in layer._losses]
+        return added + [
+            weight.regularizer(weight.value)
+            for weight in self.trainable_weights
+            if weight.regularizer is not None
+        ]
+
+    def _add_activity_loss(self, outputs: Any) -> None:
+        for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
+            self.add_loss(self.activity_regularizer(output) / output.shape[0])
+
+    def _clear_losses(self) -> None:
+        for layer in self._layers_within():
+            layer._losses.clear()
+
+    def _layers_within(self) -> Iterator[Weighted]:
+        return (module for module in self.modules() if isinstance(module, Weighted))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_losses": []}  # tensors of a graph can be neither copied nor kept

@@ -1,0 +1,160 @@
+"""Metrics by name, and the metric that a user means in `compile`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torchseq.base import arguments, naming, registry
+from torchseq.base.types import Shape
+from torchseq.metrics import (
+    accuracy,
+    averages,
+    confusion,
+    curves,
+    metric,
+    probabilistic,
+    regression,
+)
+
+CLASSES: dict[str, type[metric.Metric]] = {
+    name: thing
+    for module in (metric, averages, regression, confusion, curves, probabilistic, accuracy)
+    for name, thing in vars(module).items()
+    if inspect.isclass(thing)
+    and issubclass(thing, metric.Metric)
+    and not name.startswith("_")
+    and name not in ("ConfusionMetric", "MeanOfLoss")
+}
+"""Keras's metric classes by their names."""
+
+_SHORT_NAMES = {
+    "bce": "BinaryCrossentropy",
+    "mse": "MeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "mape": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+}
+_NAMES = {
+    **CLASSES,
+    **{naming.to_snake_case(name): made for name, made in CLASSES.items()},
+    **{short: CLASSES[name] for short, name in _SHORT_NAMES.items()},
+    **{short.upper(): CLASSES[name] for short, name in _SHORT_NAMES.items()},
+}
+_FAMILY = registry.Family("metric", "keras.metrics", _NAMES)
+
+# Names whose class is chosen by shapes: (binary, sparse, categorical).
+_BY_SHAPES = {
+    "accuracy": ("BinaryAccuracy", "SparseCategoricalAccuracy", "CategoricalAccuracy"),
+    "crossentropy": (
+        "BinaryCrossentropy",
+        "SparseCategoricalCrossentropy",
+        "CategoricalCrossentropy",
+    ),
+}
+_BY_SHAPES_ALIASES = {"acc": "accuracy", "ce": "crossentropy"}
+
+
+def get(identifier: Any) -> Any:
+    """Return the metric, or function, for a name, config, class, function or metric.
+
+    Raises:
+        ValueError: if a name is not known, naming the nearest ones.
+        TypeError: if it is none of these.
+
+    Example:
+        >>> get("mse")
+        <MeanSquaredError name=mean_squared_error>
+
+    Source: keras.metrics.get.
+    """
+    return _FAMILY.get(identifier)
+
+
+def serialize(metric: Any) -> Any:
+    """Return the config of a metric or function.
+
+    Source: keras.metrics.serialize.
+    """
+    return _FAMILY.serialize(metric)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return the metric or function that a config describes.
+
+    Source: keras.metrics.deserialize.
+    """
+    return _FAMILY.deserialize(config, custom_objects)
+
+
+def resolve(identifier: Any, y_true_shape: Shape, y_pred_shape: Shape) -> metric.Metric:
+    """Return the metric that `compile(metrics=[identifier])` means, named as in the history.
+
+    "accuracy" and "acc" (and, beyond Keras, "crossentropy" and "ce") are chosen by shapes:
+    binary if predictions have a last axis of 1; sparse if targets lack the last axis or have 1
+    there; else categorical. A name stays the key as the user wrote it, an object brings its own
+    name, a function is called by its own in snake case.
+
+    Args:
+        identifier: name, config, class, function or metric.
+        y_true_shape: shape of the targets, batch first.
+        y_pred_shape: shape of the predictions, batch first.
+
+    Raises:
+        ValueError: if a name is not known, naming the nearest ones; for None.
+        TypeError: if it is no metric.
+
+    Example:
+        >>> resolve("acc", (32,), (32, 10))
+        <SparseCategoricalAccuracy name=acc>
+
+    Source: Keras's compile_utils.get_metric.
+    """
+    if identifier is None:
+        raise ValueError(
+            "compile: each entry of `metrics` must be a metric; got None. Leave it out."
+        )
+    found = _chosen_by_shapes(identifier, y_true_shape, y_pred_shape)
+    if found is None:
+        found = _known(identifier)
+    name = identifier if isinstance(identifier, str) else _name_of(found)
+    if not isinstance(found, metric.Metric):
+        found = averages.MeanMetricWrapper(found)
+    found.name = name
+    return found
+
+
+def _known(identifier: Any) -> Any:
+    if not isinstance(identifier, str):
+        return get(identifier)
+    if registry.get_registered_object(identifier, None, _NAMES) is None:
+        names = [*_NAMES, *_BY_SHAPES, *_BY_SHAPES_ALIASES]
+        raise ValueError(
+            f"metric: {identifier!r} is not a known name. {arguments.nearest(identifier, names)}"
+        )
+    return get(identifier)
+
+
+def _chosen_by_shapes(
+    identifier: Any, y_true_shape: Shape, y_pred_shape: Shape
+) -> metric.Metric | None:
+    if not isinstance(identifier, str):
+        return None
+    name = identifier.lower()
+    choices = _BY_SHAPES.get(_BY_SHAPES_ALIASES.get(name, name))
+    if choices is None:
+        return None
+    if y_pred_shape[-1] == 1:
+        chosen = choices[0]
+    elif len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
+        chosen = choices[1]
+    else:
+        chosen = choices[2]
+    return CLASSES[chosen]()
+
+
+def _name_of(thing: Any) -> str:
+    if hasattr(thing, "name"):
+        return str(thing.name)
+    return naming.to_snake_case(getattr(thing, "__name__", type(thing).__name__))

@@ -1,0 +1,417 @@
+"""`Sequential`: a linear stack of layers that is a model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchseq import saving
+from torchseq.base import dtypes, naming, registry
+from torchseq.base.modes import mode
+from torchseq.base.symbolic import KerasTensor
+from torchseq.base.types import Config, Shape
+from torchseq.engine.trainer import Trainer
+from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper
+from torchseq.layers.layer import rebuildable
+from torchseq.models import summary
+
+_Layers = Iterable[Any]
+
+
+class Sequential(Trainer, Layer):
+    """A linear stack of layers: Keras's methods, on an ordinary `nn.Module`.
+
+    Args:
+        layers: what `add` takes, one by one.
+        trainable: whether the weights are updated in training.
+        name: unique by default.
+
+    Shapes:
+        those of the first layer's input -> those of the last layer's output
+
+    Source: keras.Sequential.
+
+    Example:
+        >>> from torchseq import Input, Sequential, layers
+        >>> model = Sequential([Input((16,)), layers.Dense(8, activation="relu")])
+        >>> model.output_shape
+        (None, 8)
+    """
+
+    def __init__(
+        self, layers: _Layers | None = None, trainable: bool = True, name: str | None = None
+    ):
+        super().__init__(trainable=trainable, name=name)
+        self._init_trainer()
+        self._input_layer: InputLayer | None = None
+        self._layers: list[Layer] = []
+        for layer in layers or ():
+            self.add(layer, rebuild=False)
+        if self._layers:
+            self._rebuild()
+
+    # --- The stack -----------------------------------------------------------------------------
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top.
+
+        Args:
+            layer: a `Layer`, a result of `Input` (first), any `nn.Module`, or a function of one
+                tensor.
+            rebuild: make its weights now if the input shape is known.
+
+        Raises:
+            ValueError: if it is none of these, its name is taken, or an input is declared twice.
+        """
+        if isinstance(layer, KerasTensor) and isinstance(layer.origin, InputLayer):
+            layer = layer.origin
+        if isinstance(layer, InputLayer):
+            self._set_input(layer)
+        else:
+            self._append(self._as_layer(layer))
+        self.built = False
+        if rebuild:
+            self._rebuild()
+
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Remove the top layer and return it.
+
+        Args:
+            rebuild: work out the model's shapes anew.
+
+        Raises:
+            IndexError: if there is none.
+        """
+        if not self._layers:
+            raise IndexError(f"Sequential {self.name!r}: pop needs a layer; the model has none.")
+        layer = self._layers.pop()
+        key = next(key for key, module in self._modules.items() if module is layer)
+        del self._modules[key]
+        object.__setattr__(layer, "_is_sublayer", False)
+        self.built = False
+        if rebuild:
+            self._rebuild()
+        return layer
+
+    def _as_layer(self, layer: Any) -> Layer:
+        if isinstance(layer, Layer):
+            return layer
+        if isinstance(layer, nn.Module):
+            return TorchModuleWrapper(layer)
+        if isinstance(layer, FunctionType | BuiltinFunctionType):
+            return Lambda(layer)
+        hint = " It is a class: add an instance, `Dense(8)`." if inspect.isclass(layer) else ""
+        raise ValueError(
+            f"Sequential {self.name!r}: only layers, torch modules and functions can be added; got "
+            f"{layer!r} of type {type(layer).__name__}.{hint}"
+        )
+
+    def _set_input(self, layer: InputLayer) -> None:
+        if self._input_layer is not None:
+            raise ValueError(
+                f"Sequential {self.name!r}: the input can be declared once; it has shape "
+                f"{self._input_layer.batch_shape}, and an input of shape {layer.batch_shape} came."
+            )
+        if self._layers:
+            raise ValueError(
+                f"Sequential {self.name!r}: an input must come first; it came after "
+                f"{len(self._layers)} layers."
+            )
+        self._input_layer = layer
+
+    def _append(self, layer: Layer) -> None:
+        if any(layer.name == other.name for other in self._all_layers()):
+            raise ValueError(
+                f"Sequential {self.name!r}: layers must have unique names; {layer.name!r} is the "
+                "name of a layer of this model already. Pass another `name`."
+            )
+        if not self._layers and self._input_layer is None:
+            self._input_layer = _declared_input(layer)
+        self._layers.append(layer)
+        layer.train(self.training)
+        object.__setattr__(layer, "_is_sublayer", True)
+        self.add_module(self._key_for(layer), layer)
+        if not self._trainable:
+            layer.trainable = False
+
+    def _key_for(self, layer: Layer) -> str:
+        """Return the layer's key in `state_dict`: its class in snake case, numbered if need be.
+
+        Not its name, which depends on how many layers the process made before.
+        """
+        inner = layer.module if type(layer) is TorchModuleWrapper else layer
+        stem = naming.to_snake_case(type(inner).__name__) or "layer"
+        key, count = stem, 0
+        while key in self._modules or hasattr(self, key):
+            count += 1
+            key = f"{stem}_{count}"
+        return key
+
+    def _all_layers(self) -> list[Layer]:
+        return [*([self._input_layer] if self._input_layer is not None else []), *self._layers]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order, without the input layer; a new list."""
+        return self._layers[:]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by name or by index.
+
+        Raises:
+            ValueError: unless exactly one of the two is given and there is such a layer.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(
+                f"Sequential {self.name!r}: get_layer needs either `name` or `index`; got "
+                f"name={name!r}, index={index!r}."
+            )
+        if index is not None:
+            if not -len(self._layers) <= index < len(self._layers):
+                raise ValueError(
+                    f"Sequential {self.name!r}: `index` must be below the number of layers, "
+                    f"{len(self._layers)}; got index={index}."
+                )
+            return self._layers[index]
+        for layer in self._all_layers():
+            if layer.name == name:
+                return layer
+        raise ValueError(
+            f"Sequential {self.name!r}: no layer is called {name!r}. Layers: "
+            f"{[layer.name for layer in self._layers]}."
+        )
+
+    # --- Building ------------------------------------------------------------------------------
+
+    def _rebuild(self) -> None:
+        self.built = False
+        first = self._layers[0] if self._layers else None
+        if self._input_layer is not None and first is not None:
+            self.build(self._input_layer.batch_shape)
+        elif isinstance(first, Sequential) and first.built:
+            self.build(first.input_shape)
+
+    @rebuildable
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights.
+
+        Args:
+            input_shape: the batch size first; None where a size is not known.
+
+        Raises:
+            ValueError: if the model has no layers or another input shape is declared.
+        """
+        if not self._layers:
+            raise ValueError(
+                f"Sequential {self.name!r}: it must have a layer before it can be built. Use "
+                "`model.add(layer)`."
+            )
+        if not _is_shape(input_shape):
+            return  # nested inputs: the layers build themselves when called
+        input_shape = tuple(input_shape)
+        self._declare_input(input_shape)
+        shape: Any = input_shape
+        for layer in self._layers:
+            shape = _pass_through(layer, shape)
+        self._flow = (input_shape, shape)
+        self._met_shape = None
+        self._read_input_dtype()
+
+    def _declare_input(self, input_shape: Shape) -> None:
+        if self._input_layer is None:
+            dtype = self._layers[0].compute_dtype
+            self._input_layer = InputLayer(batch_shape=input_shape, dtype=dtype)
+        elif self._input_layer.batch_shape != input_shape:
+            raise ValueError(
+                f"Sequential {self.name!r}: it is declared for inputs of shape "
+                f"{self._input_layer.batch_shape}; it cannot be built for {input_shape}."
+            )
+
+    def _read_input_dtype(self) -> None:
+        """Cast inputs to the declared dtype; integers stay for a first layer that wants them."""
+        assert_dtype = self._input_layer.dtype if self._input_layer is not None else self.dtype
+        self._compute_dtype = dtypes.torch_dtype(assert_dtype)
+        self.casts_integers = not getattr(self._layers[0], "takes_integers", False)
+
+    def _meet(self, inputs: Any) -> Any:
+        """Build for the first input; give a new shape the declared number of axes and check it."""
+        if not self.built or not isinstance(inputs, Tensor) or self._flow is None:
+            return super()._meet(inputs)
+        expected = self._flow[0]
+        if inputs.ndim == len(expected) + 1 and inputs.shape[-1] == 1:
+            inputs = inputs.squeeze(-1)  # as Keras does
+        elif inputs.ndim == len(expected) - 1 and expected[-1] == 1:
+            inputs = inputs.unsqueeze(-1)
+        if inputs.ndim != len(expected):
+            raise ValueError(
+                f"Sequential {self.name!r}: its input must have {len(expected)} axes, as in "
+                f"{expected}; got an input of shape {tuple(inputs.shape)}."
+            )
+        return super()._meet(inputs)
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Apply the layers in order."""
+        if mask is not None:
+            inputs._keras_mask = mask
+        for layer in self._layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the output's shape for an input shape, without building the model."""
+        for layer in self._layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def _flow_shapes(self) -> tuple[Any, Any]:
+        if not self.built or self._flow is None:
+            raise AttributeError(f"Sequential model {self.name!r} has no defined shapes yet.")
+        return self._flow
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic input, in a list.
+
+        Raises:
+            AttributeError: before the model is built.
+        """
+        self._flow_shapes()
+        return [self._input_layer.output] if self._input_layer is not None else []
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic output, in a list.
+
+        Raises:
+            AttributeError: before the model is built.
+        """
+        return [KerasTensor(self._flow_shapes()[1], self.compute_dtype, origin=self._layers[-1])]
+
+    # --- Config and files ----------------------------------------------------------------------
+
+    def get_config(self) -> Config:
+        """Return name, dtype and the layers' configs."""
+        config = super().get_config()
+        config["layers"] = [registry.serialize(layer) for layer in self._all_layers()]
+        if self.built and self._input_layer is not None:
+            config["build_input_shape"] = self._input_layer.batch_shape
+        return config
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Sequential:
+        """Make a model from what `get_config`, or Keras's, returned.
+
+        Raises:
+            ValueError: if the config has no layers, or names a class that is not known.
+        """
+        if isinstance(config, Sequence) and not isinstance(config, str):
+            config = {"layers": config}  # Keras 1 and 2.0 wrote the list alone
+        if "layers" not in config:
+            raise ValueError(
+                "Sequential: a config must have the key 'layers'; got the keys "
+                f"{sorted(config)}."
+            )
+        model = cls(name=config.get("name"))
+        if "dtype" in config:
+            model._set_policy(dtypes.get_policy(config["dtype"]))
+        for layer_config in config["layers"]:
+            model.add(registry.deserialize(layer_config, custom_objects), rebuild=False)
+        model._rebuild()
+        shape = config.get("build_input_shape")
+        if not model.built and shape and _is_shape(shape) and model._layers:
+            model.build(tuple(shape))
+        if not config.get("trainable", True):
+            model.trainable = False
+        return model
+
+    def to_json(self, **options: Any) -> str:
+        """Return the architecture as JSON; options go to `json.dumps`."""
+        return json.dumps(registry.serialize(self), **options)
+
+    def save(self, filepath: str | PathLike[str], overwrite: bool = True, **options: Any) -> None:
+        """Save architecture, weights and the state of training in one file; see `saving`."""
+        saving.save_model(self, filepath, overwrite=overwrite, **options)
+
+    def save_weights(self, filepath: str | PathLike[str], overwrite: bool = True) -> None:
+        """Save the weights."""
+        saving.save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath: str | PathLike[str], **options: Any) -> None:
+        """Load weights from a file of `save_weights` or `save`; a failed load changes nothing."""
+        saving.load_weights(self, filepath, **options)
+
+    # --- Looks ---------------------------------------------------------------------------------
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print the table of layers, output shapes and numbers of parameters, as Keras does.
+
+        Args:
+            line_length: width of the table in characters.
+            positions: where columns end, as fractions of the width.
+            print_fn: called with the whole text; prints to stdout by default.
+            expand_nested: list the layers of nested models.
+            show_trainable: add a column that says which layers train.
+            layer_range: names (or regular expressions) of the first and last layer to list.
+        """
+        summary.print_summary(
+            self,
+            line_length=line_length,
+            positions=positions,
+            print_fn=print_fn,
+            expand_nested=expand_nested,
+            show_trainable=show_trainable,
+            layer_range=layer_range,
+        )
+
+    def _repr_html_(self) -> str:
+        return summary.summary_html(self)
+
+
+def _declared_input(layer: Layer) -> InputLayer | None:
+    """Return the input that a first layer declares by `input_shape=` and the like."""
+    shape = layer._first_layer_shape
+    return None if shape is None else InputLayer(batch_shape=shape, dtype=None)
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, Sequence) and all(size is None or isinstance(size, int) for size in shape)
+
+
+def _pass_through(layer: Layer, shape: Any) -> Any:
+    """Build a layer for an input shape and return its output shape."""
+    known = layer._flow
+    if known is not None and known[0] == shape and layer.built:
+        return known[1]
+    if isinstance(layer, Sequential) and not layer.built:
+        layer.build(shape)
+    elif not layer.built:
+        layer.build(shape)
+        _build_sublayers(layer, shape)
+    output_shape = layer.compute_output_shape(shape)
+    layer._flow = (shape, output_shape)
+    return output_shape
+
+
+def _build_sublayers(layer: Layer, shape: Any) -> None:
+    """Build layers that a composite layer holds, which only a call shows the shapes of."""
+    if all(part.built for part in layer.modules() if isinstance(part, Layer)):
+        return
+    concrete = tuple(1 if size is None else size for size in shape)
+    zeros = torch.zeros(concrete, dtype=dtypes.torch_dtype(layer.compute_dtype))
+    with torch.no_grad(), mode(layer, False), naming.scope(layer.name):
+        layer(zeros)

@@ -1,0 +1,36 @@
+"""Optimizers, under Keras's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchseq.base import registry
+from torchseq.optimizers.adam import Adam
+from torchseq.optimizers.optimizer import Optimizer
+from torchseq.optimizers.rmsprop import RMSprop
+from torchseq.optimizers.sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
+
+_CLASSES = (SGD, Adam, RMSprop)
+registry.register_builtin("keras.optimizers", {cls.__name__: cls for cls in _CLASSES})
+_family = registry.Family(
+    "optimizer",
+    "keras.optimizers",
+    {name: cls for cls in _CLASSES for name in (cls.__name__, cls.__name__.lower())},
+)
+
+
+def get(identifier: Any) -> Any:
+    """Return the optimizer for a name in any case, a config, a class or an object.
+
+    Raises:
+        ValueError: if the name is not known, with the nearest known ones.
+    """
+    if isinstance(identifier, str) and identifier.lower() in _family.names:
+        identifier = identifier.lower()
+    return _family.get(identifier)
+
+
+serialize = _family.serialize
+deserialize = _family.deserialize

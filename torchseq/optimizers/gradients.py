@@ -1,0 +1,47 @@
+"""Arithmetic on lists of gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchseq.base.variable import Variable
+
+
+def like(weight: Variable, grad: Tensor) -> Tensor:
+    """Return a gradient in Keras's layout in the layout and strides of the weight's parameter.
+
+    Raises:
+        ValueError: if its shape is not the weight's.
+    """
+    if tuple(grad.shape) != weight.shape:
+        raise ValueError(
+            f"Optimizer: the gradient of {weight.path!r} must have its shape, {weight.shape}; got "
+            f"{tuple(grad.shape)}."
+        )
+    param, grad = weight.tensor, weight.in_torch_layout(grad)
+    if grad.stride() == param.stride() and grad.dtype == param.dtype:
+        return grad
+    return torch.empty_like(param).copy_(grad)  # fused kernels walk both as flat memory
+
+
+def clipped(
+    grads: list[Tensor],
+    clipnorm: float | None,
+    global_clipnorm: float | None,
+    clipvalue: float | None,
+) -> list[Tensor]:
+    """Return the gradients, clipped in the one way that is given."""
+    if clipnorm:
+        norms = torch._foreach_norm(grads)
+        scales = [clipnorm / torch.clamp(norm, min=clipnorm) for norm in norms]
+        return list(torch._foreach_mul(grads, scales))
+    if global_clipnorm:
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        scale = global_clipnorm * torch.clamp(1.0 / norm, max=1.0 / global_clipnorm)
+        return list(torch._foreach_mul(grads, scale + (norm - norm)))  # NaN if the norm is inf
+    if clipvalue:
+        return list(
+            torch._foreach_clamp_max(torch._foreach_clamp_min(grads, -clipvalue), clipvalue)
+        )
+    return grads
