@@ -8,14 +8,16 @@ Source: keras.constraints.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from typing_extensions import Self
 
 from torchseq.base import registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "Constraint",

@@ -1,10 +1,11 @@
-"""`.h5` files between torchseq and live Keras, both ways.
+"""`.h5`, `.keras` and `.weights.h5` files between torchseq and live Keras, both ways.
 
 Keras 3.15.1 builds the optimizer of a loaded `.h5` model for no weights, so the model it returns
 cannot be trained before it is compiled anew, whoever wrote the file. These tests let Keras read
 the optimizer's arrays by its own function and build for the model's weights.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def convnet(library: Any) -> Any:
     layers = library.layers
     return library.Sequential(
         [
-            library.Input((10, 10, 2)),
+            library.Input((12, 12, 2)),
             layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"),
             layers.Conv2D(6, (2, 3), dilation_rate=(1, 2), groups=2),
             layers.MaxPooling2D(),
@@ -151,7 +152,7 @@ def test_files_have_the_same_entries(make: Any, tmp_path: Path, rng: np.random.G
         with h5py.File(tmp_path / "m.h5") as file:
             file.visititems(note)
             found.append(sorted(file.attrs))
-            found += [file.attrs["model_config"], file.attrs["training_config"]]
+            found += [json.loads(file.attrs[key]) for key in ("model_config", "training_config")]
         entries.append(found)
     assert entries[0] == entries[1]
 
@@ -184,3 +185,39 @@ def test_short_names_of_losses_reach_keras(tmp_path: Path) -> None:
         model.compile("sgd", name, metrics=["mse", "mae", "accuracy"])
         model.save(tmp_path / "m.h5")
         assert keras.models.load_model(tmp_path / "m.h5").compiled
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("writer", [keras, torchseq], ids=["theirs", "ours"])
+def test_keras_zips_go_on_training_on_the_other_side(
+    writer: Any, make: Any, optimizer: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    reader = torchseq if writer is keras else keras
+    model = compiled(writer, make(writer), optimizer)
+    x, y = data(model, rng)
+    train(model, x, y)
+    model.save(tmp_path / "m.keras")
+    loaded = reader.models.load_model(tmp_path / "m.keras")
+    assert_close([loaded.predict(x, verbose=0)], [model.predict(x, verbose=0)], 1e-6)
+    assert_close(loaded.get_weights(), model.get_weights(), 0)
+    assert_close(train(loaded, x, y), train(model, x, y), 1e-5)
+    assert_close(loaded.get_weights(), model.get_weights(), 1e-5)
+
+
+@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("writer", [keras, torchseq], ids=["theirs", "ours"])
+def test_weights_h5_go_both_ways(writer: Any, make: Any, tmp_path: Path) -> None:
+    reader = torchseq if writer is keras else keras
+    written, read = make(writer), make(reader)
+    written.save_weights(tmp_path / "m.weights.h5")
+    read.load_weights(tmp_path / "m.weights.h5")
+    assert_close(read.get_weights(), written.get_weights(), 0)
+    with_names: dict[Any, list[str]] = {}
+    for library, model in ((writer, written), (reader, read)):
+        model.save_weights(tmp_path / "n.weights.h5")
+        names: list[str] = []
+        with h5py.File(tmp_path / "n.weights.h5") as file:
+            file.visit(names.append)
+        with_names[library] = names
+    assert with_names[keras] == with_names[torchseq]

@@ -332,10 +332,14 @@ def test_config_goes_both_ways(name: str, options: dict[str, Any], _data: Any) -
     assert config == {**expected, **extra}
     assert extra.items() <= options.items()
     assert not getattr(losses, name)().get_config().keys() - expected.keys()
-    assert losses.deserialize(keras_losses.serialize(theirs)).get_config() == {
-        **config,
-        **type(ours)(**expected).get_config(),
-    } or extra
+    assert (
+        losses.deserialize(keras_losses.serialize(theirs)).get_config()
+        == {
+            **config,
+            **type(ours)(**expected).get_config(),
+        }
+        or extra
+    )
     again = losses.deserialize(losses.serialize(ours))
     assert type(again) is type(ours)
     assert again.get_config() == config

@@ -10,6 +10,7 @@ import pytest
 from keras.src.utils import summary_utils
 from rich.style import Style
 
+import torchseq
 from torchseq.models.summary import print_summary, summary_html
 
 COLOR_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TERM", "COLORTERM", "LINES")
@@ -252,6 +253,108 @@ def test_a_layer_without_known_shape_shows_a_question_mark() -> None:
     layer = make_layer("dense")
     del layer.output_shape
     assert "│ ?  " in captured(print_summary, make_model([layer]))
+
+
+# --- torchseq's own models beside real Keras's --------------------------------------------------
+
+
+def dense_stack(library: Any) -> Any:
+    layers = library.layers
+    return library.Sequential(
+        [
+            library.Input((28, 28)),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def unbuilt_stack(library: Any) -> Any:
+    layers = library.layers
+    return library.Sequential(
+        [
+            layers.Conv2D(4, 3),
+            layers.MaxPooling2D(),
+            layers.Activation("relu"),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(3, name="a_name_that_is_too_long_for_the_column_that_it_stands_in"),
+        ],
+        name="unbuilt",
+    )
+
+
+def late_stack(library: Any) -> Any:
+    model = unbuilt_stack(library)
+    model.build((None, 12, 12, 3))
+    return model
+
+
+def called_stack(library: Any) -> Any:
+    model = unbuilt_stack(library)
+    model(np.zeros((2, 12, 12, 3), "float32"))
+    return model
+
+
+def convolutional_stack(library: Any) -> Any:
+    layers = library.layers
+    return library.Sequential(
+        [
+            library.Input((28, 28, 1), batch_size=16),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Reshape((-1, 16)),
+            layers.Dense(10, trainable=False),
+        ]
+    )
+
+
+def nested_stack(library: Any) -> Any:
+    dense = library.layers.Dense
+    inner = library.Sequential([library.Input((8,)), dense(4)], name="innermost")
+    middle = library.Sequential([library.Input((8,)), inner, dense(2)], name="middle")
+    return library.Sequential([library.Input((5,)), dense(8), middle])
+
+
+def empty_stack(library: Any) -> Any:
+    return library.Sequential()
+
+
+def fitted_stack(library: Any) -> Any:
+    model = dense_stack(library)
+    model.compile("adam", "mse")
+    model.fit(np.zeros((4, 28, 28)), np.zeros((4, 10)), verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        dense_stack,
+        unbuilt_stack,
+        late_stack,
+        called_stack,
+        convolutional_stack,
+        nested_stack,
+        empty_stack,
+        fitted_stack,
+    ],
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"line_length": 60, "show_trainable": True}, {"expand_nested": True}]
+)
+def test_summary_of_a_model_equals_that_of_keras(make: Any, options: dict[str, Any]) -> None:
+    texts: list[list[str]] = [[], []]
+    for library, lines in zip((keras, torchseq), texts, strict=True):
+        make(library).summary(print_fn=lines.append, **options)
+    expected, ours = texts
+    assert ours == expected
+
+
+def test_a_notebook_shows_the_table_of_a_model() -> None:
+    assert "<b>Total params:</b> 101,770 (397.54 KB)" in dense_stack(torchseq)._repr_html_()
 
 
 # --- wrapping -----------------------------------------------------------------------------------

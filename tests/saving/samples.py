@@ -9,7 +9,9 @@ import torchseq as keras
 from torchseq import layers
 
 Array = np.ndarray[Any, Any]
-FORMATS = (".safetensors", ".h5")
+MODELS = (".safetensors", ".keras", ".h5")
+WEIGHTS = (".safetensors", ".weights.h5", ".h5")
+FILES = [*(("save", suffix) for suffix in MODELS), *(("save_weights", s) for s in WEIGHTS)]
 
 
 def mlp(features: int = 4, classes: int = 3) -> Any:

@@ -12,8 +12,6 @@ import pytest
 
 from tests.saving import samples
 
-SAVERS = ("save", "save_weights")
-
 
 @contextmanager
 def disk_full_after(size: int) -> Iterator[None]:
@@ -39,8 +37,7 @@ def model(rng: np.random.Generator) -> Any:
     return samples.trained(made, *samples.data(made, rng))
 
 
-@pytest.mark.parametrize("saver", SAVERS)
-@pytest.mark.parametrize("suffix", samples.FORMATS)
+@pytest.mark.parametrize(("saver", "suffix"), samples.FILES)
 def test_a_full_disk_at_any_byte(saver: str, suffix: str, model: Any, tmp_path: Path) -> None:
     path = tmp_path / f"m{suffix}"
     getattr(model, saver)(path)
@@ -55,8 +52,7 @@ def test_a_full_disk_at_any_byte(saver: str, suffix: str, model: Any, tmp_path: 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize("saver", SAVERS)
-@pytest.mark.parametrize("suffix", samples.FORMATS)
+@pytest.mark.parametrize(("saver", "suffix"), samples.FILES)
 def test_a_fault_at_sync_and_rename(
     suffix: str,
     saver: str,
@@ -74,7 +70,7 @@ def test_a_fault_at_sync_and_rename(
     assert samples.contents(tmp_path) == {path.name: b"what was there"}
 
 
-@pytest.mark.parametrize("suffix", samples.FORMATS)
+@pytest.mark.parametrize("suffix", samples.MODELS)
 def test_a_model_that_cannot_be_written_leaves_the_file(
     suffix: str, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

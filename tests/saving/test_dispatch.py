@@ -1,3 +1,4 @@
+import contextlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def test_a_zip_that_is_no_model(tmp_path: Path) -> None:
         keras.models.load_model(path)
 
 
-@pytest.mark.parametrize("suffix", samples.FORMATS)
+@pytest.mark.parametrize("suffix", samples.MODELS)
 def test_truncated_files_change_nothing(
     suffix: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -70,6 +71,24 @@ def test_truncated_files_change_nothing(
         samples.assert_equal_arrays(samples.values(model), before)
 
 
+@pytest.mark.parametrize("suffix", samples.MODELS)
+def test_spoiled_bytes_end_in_an_error_or_a_model(
+    suffix: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = samples.mlp()
+    samples.trained(model, *samples.data(model, rng))
+    path = tmp_path / f"m{suffix}"
+    model.save(path)
+    whole = np.fromfile(path, "uint8")
+    for _ in range(60):
+        spoiled = whole.copy()
+        spoiled[rng.integers(0, len(whole), 4)] = rng.integers(0, 256, 4)
+        spoiled.tofile(path)
+        for load in (keras.models.load_model, samples.mlp().load_weights):
+            with contextlib.suppress(FileFormatError, UnsupportedFeatureError):
+                load(path)
+
+
 def test_contents_decide_how_a_file_is_read(tmp_path: Path) -> None:
     model = samples.mlp()
     model.save(tmp_path / "m.safetensors")
@@ -78,16 +97,22 @@ def test_contents_decide_how_a_file_is_read(tmp_path: Path) -> None:
     samples.assert_equal_arrays(loaded.get_weights(), model.get_weights())
 
 
-@pytest.mark.parametrize("suffix", samples.FORMATS)
+@pytest.mark.parametrize("suffix", samples.MODELS)
 def test_overwrite_false_keeps_the_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"m{suffix}"
     model = samples.mlp()
     model.save(str(path), overwrite=False)
     with pytest.raises(FileExistsError, match=rf"m\{suffix}: with overwrite=False"):
         model.save(str(path), overwrite=False)
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        model.save_weights(path, overwrite=False)
     model.save(path)
+
+
+def test_overwrite_false_keeps_a_file_of_weights(tmp_path: Path) -> None:
+    model = samples.mlp()
+    for suffix in samples.WEIGHTS:
+        model.save_weights(tmp_path / f"w{suffix}", overwrite=False)
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            model.save_weights(tmp_path / f"w{suffix}", overwrite=False)
 
 
 @pytest.mark.parametrize("saver", ["save", "save_weights"])
@@ -98,8 +123,10 @@ def test_a_missing_folder_is_named(saver: str, tmp_path: Path) -> None:
 
 def test_suffixes_without_a_format(tmp_path: Path) -> None:
     model = samples.mlp()
-    with pytest.raises(ValueError, match=r"must end in \.safetensors or \.h5; got '.*m\.pt'"):
+    with pytest.raises(ValueError, match=r"must end in one of \['\.safetensors', .*got '.*m\.pt'"):
         model.save(tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"'\.weights\.h5', .*got '.*m\.keras'"):
+        model.save_weights(tmp_path / "m.keras")
     with pytest.raises(UnsupportedFeatureError, match="`save_format` must be one of"):
         model.save(tmp_path / "m", save_format="tf")
     model.save(tmp_path / "m", save_format="h5")
@@ -117,8 +144,9 @@ def test_models_without_weights_are_not_saved_as_such(tmp_path: Path) -> None:
             action(tmp_path / "w.h5")
 
 
-def test_by_name_goes_with_h5_alone(tmp_path: Path) -> None:
+def test_by_name_goes_with_the_older_h5_alone(tmp_path: Path) -> None:
     model = samples.mlp()
-    model.save_weights(tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match="`by_name` must be False"):
-        model.load_weights(tmp_path / "w.safetensors", by_name=True)
+    for suffix in (".safetensors", ".weights.h5"):
+        model.save_weights(tmp_path / f"w{suffix}")
+        with pytest.raises(ValueError, match="`by_name` must be False"):
+            model.load_weights(tmp_path / f"w{suffix}", by_name=True)

@@ -59,7 +59,7 @@ def torch_dtype(dtype: Any) -> torch.dtype:
 
 def _numpy_name(dtype: Any) -> str:
     try:
-        return np.dtype(dtype).name
+        return str(np.dtype(dtype).name)
     except TypeError:
         return str(getattr(dtype, "__name__", dtype))
 

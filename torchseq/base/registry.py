@@ -147,9 +147,8 @@ def serialize(obj: Any) -> Any:
     if isinstance(obj, np.floating):
         return float(obj)
     if isinstance(obj, list | tuple):
-        return type(obj)(serialize(entry) for entry in obj) if type(obj) in (list, tuple) else [
-            serialize(entry) for entry in obj
-        ]
+        kind = tuple if isinstance(obj, tuple) else list
+        return kind(serialize(entry) for entry in obj)
     if isinstance(obj, Mapping):
         return {key: serialize(value) for key, value in obj.items()}
     if isinstance(obj, np.ndarray):
@@ -238,16 +237,16 @@ def deserialize(
     if class_name in ("__numpy__", "__tensor__"):
         return _deserialize_array(class_name, inner)
     if class_name == "function":
-        return find(str(inner), "builtins", custom_objects, config.get("registered_name"))
+        registered = config.get("registered_name")
+        registered = None if registered == "function" else registered  # Keras's word for none
+        return find(str(inner), "builtins", custom_objects, registered)
     thing = find(
         str(class_name), config.get("module"), custom_objects, config.get("registered_name")
     )
     return _instance(thing, class_name, inner, config.get("build_config"), custom_objects)
 
 
-def _instance(
-    thing: Any, name: str, config: Any, build_config: Any, custom_objects: Any
-) -> Any:
+def _instance(thing: Any, name: str, config: Any, build_config: Any, custom_objects: Any) -> Any:
     if not hasattr(thing, "from_config"):
         raise TypeError(
             f"deserialize: a class named in a config must have `from_config`; {name} has none."
@@ -310,9 +309,7 @@ class Family:
         instantiate: make an object when a name or class is given (functions stay as they are).
     """
 
-    def __init__(
-        self, kind: str, module: str, names: Mapping[str, Any], instantiate: bool = True
-    ):
+    def __init__(self, kind: str, module: str, names: Mapping[str, Any], instantiate: bool = True):
         self.kind = kind
         self.module = module
         self.names = dict(names)

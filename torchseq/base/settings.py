@@ -5,12 +5,18 @@ Source: keras.config.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 _FLOAT_TYPES = ("bfloat16", "float16", "float32", "float64")
 _DATA_FORMATS = ("channels_last", "channels_first")
 
-_values = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_values: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+}
 
 
 def floatx() -> str:

@@ -113,7 +113,7 @@ class Variable:
         """The torch parameter or buffer itself, in torch's layout."""
         owner, attribute = self._owner, self._attribute
         if isinstance(owner, nn.Module):  # its attribute of that name may be this variable
-            tensor = owner._parameters.get(attribute)
+            tensor: Tensor | None = owner._parameters.get(attribute)
             tensor = owner._buffers.get(attribute) if tensor is None else tensor
             if tensor is not None:
                 return tensor
@@ -246,16 +246,16 @@ class Variable:
         return len(self.value)
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        return bool(self.value.detach())
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self.value.detach())
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self.value.detach())
 
     def __index__(self) -> int:
-        return self.value.__index__()
+        return self.value.detach().__index__()
 
 
 def _unwrap(value: Any) -> Any:
@@ -274,10 +274,10 @@ def _operator(name: str) -> Callable[..., Any]:
     return apply
 
 
-for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul "
-    "rmatmul neg abs invert eq ne lt le gt ge and or xor"
-).split():
+_WITH_REFLECTED = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+_PLAIN = ("neg", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor")
+
+for _name in (*_WITH_REFLECTED, *(f"r{name}" for name in _WITH_REFLECTED), *_PLAIN):
     setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -287,8 +287,10 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
     Tensors and variables stay on their device.
     """
     value = _unwrap(value)
+    wanted = None if dtype is None else dtypes.torch_dtype(dtype)
     if not isinstance(value, Tensor):
         if isinstance(value, np.ndarray) and not value.flags.writeable:
             value = value.copy()  # torch warns about arrays that it must not write to
-        value = torch.as_tensor(value, device=settings.device())
-    return value if dtype is None else value.to(dtypes.torch_dtype(dtype))
+        # The dtype is given here, not changed later: a Python float would pass through float32.
+        return torch.as_tensor(value, dtype=wanted, device=settings.device())
+    return value if wanted is None else value.to(wanted)

@@ -3,7 +3,7 @@
 Source: keras.callbacks.
 """
 
-from torchseq.base import registry
+from torchseq.base import registry as _registry
 from torchseq.callbacks.callback import Callback, LambdaCallback
 from torchseq.callbacks.checkpoints import ModelCheckpoint
 from torchseq.callbacks.history import History
@@ -22,4 +22,4 @@ __all__ = [
     "TerminateOnNaN",
 ]
 
-registry.register_builtin("keras.callbacks", {name: globals()[name] for name in __all__})
+_registry.register_builtin("keras.callbacks", {name: globals()[name] for name in __all__})

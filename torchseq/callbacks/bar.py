@@ -78,7 +78,6 @@ class LiveBar:
             bar_format=_format() if total else _UNKNOWN_FORMAT,
             ascii=" ━",
             unit="step",
-            dynamic_ncols=True,
             mininterval=0,
             miniters=1,
             delay=1e-9,  # paint when told to, not at once
@@ -104,6 +103,8 @@ class LiveBar:
         """Paint the bar at `step`, with `text` at its end."""
         self._end_line()
         self._tqdm.desc = text
+        if not _IS_WIDGET:  # anew each time, since windows change their size
+            self._tqdm.ncols = shutil.get_terminal_size().columns - 1
         self._tqdm.update(step - self._tqdm.n)
 
     def make_room(self, text: str) -> None:

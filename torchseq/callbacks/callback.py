@@ -134,7 +134,7 @@ class LambdaCallback(Callback):
         on_epoch_begin, on_epoch_end: called with `(epoch, logs)`.
         on_train_begin, on_train_end: called with `(logs)`.
         on_train_batch_begin, on_train_batch_end: called with `(batch, logs=logs)`.
-        hooks: any other hook of `Callback`, by its name.
+        kwargs: any other hook of `Callback`, by its name.
 
     Raises:
         TypeError: if a name is no hook.
@@ -150,7 +150,7 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
-        **hooks: Callable[..., Any] | None,
+        **kwargs: Callable[..., Any] | None,
     ):
         super().__init__()
         named: Mapping[str, Callable[..., Any] | None] = {
@@ -160,7 +160,7 @@ class LambdaCallback(Callback):
             "on_train_end": on_train_end,
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
-            **hooks,
+            **kwargs,
         }
         for name, function in named.items():
             if name not in (*HOOKS, "set_model", "set_params"):

@@ -12,6 +12,7 @@ import zipfile
 from types import ModuleType, TracebackType
 
 from torchseq import porting
+from torchseq.base import optional
 
 _CANNOT_START = 2  # what python returns for a script that it cannot open
 
@@ -35,20 +36,21 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SystemExit: the script's own.
     """
-    problem = _problem(arguments.script, arguments.is_module)
-    if problem:
-        print(f"torchseq run: {problem}", file=sys.stderr)
-        return _CANNOT_START
     porting.install()
     sys.argv[:] = [arguments.script, *arguments.arguments]
     try:
+        problem = _problem(arguments.script, arguments.is_module)
+        if problem:
+            print(f"torchseq run: {problem}", file=sys.stderr)
+            return _CANNOT_START
         if arguments.is_module:
             runpy.run_module(arguments.script, run_name="__main__", alter_sys=True)
         else:
             _run_path(arguments.script)
     except Exception as error:
         # As python shows it: from the script's first line on, by the script's own hook if any.
-        sys.excepthook(type(error), error, _without_our_frames(error.__traceback__))
+        error = error.with_traceback(_without_our_frames(error.__traceback__))
+        sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
 
@@ -60,8 +62,10 @@ def _problem(script: str, is_module: bool) -> str:
             return ""
         return f"the script must be a file; {script!r} does not exist. Check its path."
     try:
-        found = importlib.util.find_spec(script) is not None
-    except ModuleNotFoundError:  # a package in front of it
+        found = importlib.util.find_spec(script) is not None  # imports the packages in front
+    except ModuleNotFoundError as error:
+        if error.name is None or not optional.is_part_of(script, error.name):
+            raise  # one of those packages lacks another
         found = False
     if found:
         return ""

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments, settings
+from torchseq.base import arguments, dtypes, settings
 from torchseq.data.conversion import to_tensor
 
 Batch: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
@@ -25,10 +26,13 @@ class ArraySource:
         x: inputs.
         y: targets, or None.
         sample_weight: a weight per sample (or per sample and step), or None.
-        batch_size: samples per step; the last batch may be smaller.
+        batch_size: samples per step; the last batch may be smaller. By default what makes `steps`
+            batches, or 32.
+        steps: batches that are wanted of the data.
         shuffle: True, False, or `"batch"`, which keeps batches together and shuffles these.
         class_weight: class index -> weight, instead of `sample_weight`.
         device: where batches are wanted.
+        owner: the method that errors name.
 
     Raises:
         ValueError: if there are no samples, lengths differ, or an option is out of range.
@@ -39,37 +43,40 @@ class ArraySource:
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
+        steps: int | None = None,
         shuffle: bool | str = False,
         class_weight: Mapping[int, float] | None = None,
         device: torch.device | str = "cpu",
+        owner: str = "fit",
     ):
-        self.batch_size = arguments.positive_integer("fit", "batch_size", batch_size)
-        arguments.one_of("fit", "shuffle", shuffle, (True, False, "batch"))
+        arguments.one_of(owner, "shuffle", shuffle, (True, False, "batch"))
+        self.owner = owner
         self.shuffle = shuffle
         self.device = torch.device(device)
-        self.x = to_tensor("x", x)
-        self.y = None if y is None else to_tensor("y", y)
-        self.weight = None if sample_weight is None else to_tensor("sample_weight", sample_weight)
+        self.x = to_tensor(owner, "x", x)
+        self.y = None if y is None else to_tensor(owner, "y", y)
+        self.weight: Tensor | None = None
+        if sample_weight is not None:
+            self.weight = to_tensor(owner, "sample_weight", sample_weight)
         self._check_lengths()
+        if batch_size is None:
+            batch_size = math.ceil(len(self.x) / steps) if steps else 32
+        self.batch_size = arguments.positive_integer(owner, "batch_size", batch_size)
         if class_weight is not None:
-            self.weight = _class_weights(self.y, self.weight, class_weight)
+            self.weight = _class_weights(owner, self.y, self.weight, class_weight)
         if self.weight is not None:
-            self.weight = self.weight.to(torch.get_default_dtype())
+            self.weight = self.weight.to(dtypes.torch_dtype(settings.floatx()))
         self._move()
 
     def _check_lengths(self) -> None:
         tensors = {"x": self.x, "y": self.y, "sample_weight": self.weight}
         lengths = {name: len(t) for name, t in tensors.items() if t is not None}
         if len(set(lengths.values())) > 1:
-            raise ValueError(
-                "fit: x, y and sample_weight must have the same number of samples; got "
-                + ", ".join(f"{name}: {length}" for name, length in lengths.items())
-                + "."
-            )
+            raise _unequal_lengths(self.owner, lengths)
         if len(self.x) == 0:
             raise ValueError(
-                f"fit: the data must have at least one sample; got x of shape "
+                f"{self.owner}: the data must have at least one sample; got x of shape "
                 f"{tuple(self.x.shape)}."
             )
 
@@ -133,57 +140,79 @@ class ArraySource:
 
 
 def split(
-    arrays: tuple[Any, ...], fraction: float
+    fraction: float, x: Any, y: Any, sample_weight: Any
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return the first part of each array and its last `fraction`, for validation.
 
     Raises:
-        ValueError: if the fraction is outside (0, 1) or leaves one part without samples.
+        ValueError: if the fraction is outside (0, 1) or leaves one part without samples, or
+            lengths differ.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fit: `validation_split` must be in (0, 1); got {fraction!r}.")
-    tensors = [None if a is None else to_tensor("x", a) for a in arrays]
-    count = next(len(tensor) for tensor in tensors if tensor is not None)
+    given = {"x": x, "y": y, "sample_weight": sample_weight}
+    tensors = {
+        name: to_tensor("fit", name, value) if value is not None or name == "x" else None
+        for name, value in given.items()
+    }
+    lengths = {name: len(tensor) for name, tensor in tensors.items() if tensor is not None}
+    if len(set(lengths.values())) > 1:
+        raise _unequal_lengths("fit", lengths)
+    count = next(iter(lengths.values()), 0)
     at = math.floor(count * (1.0 - fraction))
     if at in (0, count):
         raise ValueError(
             f"fit: `validation_split` must leave samples in both parts; got {fraction} of {count} "
             "samples. Use more data or another fraction."
         )
-    head = tuple(None if tensor is None else tensor[:at] for tensor in tensors)
-    tail = tuple(None if tensor is None else tensor[at:] for tensor in tensors)
+    head = tuple(None if tensor is None else tensor[:at] for tensor in tensors.values())
+    tail = tuple(None if tensor is None else tensor[at:] for tensor in tensors.values())
     return head, tail
 
 
+def _unequal_lengths(owner: str, lengths: Mapping[str, int]) -> ValueError:
+    return ValueError(
+        f"{owner}: x, y and sample_weight must have the same number of samples; got "
+        + ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        + "."
+    )
+
+
 def _class_weights(
-    y: Tensor | None, weight: Tensor | None, class_weight: Mapping[int, float]
+    owner: str, y: Tensor | None, weight: Tensor | None, class_weight: Any
 ) -> Tensor:
     """Return each sample's class weight; classes that are not named weigh 1."""
     if weight is not None:
-        raise ValueError("fit: `class_weight` and `sample_weight` cannot both be given.")
+        raise ValueError(f"{owner}: `class_weight` and `sample_weight` cannot both be given.")
     if y is None:
-        raise ValueError("fit: `class_weight` needs targets; got y=None.")
+        raise ValueError(f"{owner}: `class_weight` needs targets; got y=None.")
     if not isinstance(class_weight, Mapping):
         raise ValueError(
-            f"fit: `class_weight` must be a dict of class index -> weight; got {class_weight!r}."
+            f"{owner}: `class_weight` must be a dict of class index -> weight; got {class_weight!r}."
         )
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] != 1 else y.reshape(len(y), -1)[:, 0]
-    labels = labels.round().long() if labels.is_floating_point() else labels.long()
-    size = max([int(labels.max()), *(int(key) for key in class_weight)]) + 1
     if any(not arguments.is_integer(key) or key < 0 for key in class_weight):
         raise ValueError(
-            "fit: the keys of `class_weight` must be class indices, integers of at least 0; got "
-            f"{sorted(class_weight, key=str)}."
+            f"{owner}: the keys of `class_weight` must be class indices, integers of at least 0; "
+            f"got {sorted(class_weight, key=str)}."
         )
-    table = torch.ones(size, dtype=torch.get_default_dtype(), device=y.device)
+    if any(not isinstance(value, int | float | np.number) for value in class_weight.values()):
+        raise ValueError(
+            f"{owner}: the values of `class_weight` must be numbers; got {dict(class_weight)}."
+        )
+    other = max([-1, *class_weight]) + 1  # where classes that are not named find their 1
+    table = torch.ones(int(other) + 1, dtype=dtypes.torch_dtype(settings.floatx()), device=y.device)
     for key, value in class_weight.items():
         table[int(key)] = float(value)
-    return table[labels.clamp(min=0)]
+    labels = _class_numbers(y)
+    return table[torch.where((labels < 0) | (labels > other), other, labels)]
 
 
-def default_batch_size(num_samples: int, steps: int | None) -> int:
-    """Return 32, or what makes `steps` batches, if that is given."""
-    return math.ceil(num_samples / steps) if steps else 32
+def _class_numbers(y: Tensor) -> Tensor:
+    """Return the classes of one-hot rows or of numbers that stand alone or in a last axis of 1."""
+    if y.ndim > 1 and y.shape[-1] != 1:
+        return y.to(torch.float64).argmax(-1)
+    labels = y.squeeze(-1) if y.ndim > 1 else y
+    return labels.round().long() if labels.is_floating_point() else labels.long()
 
 
 def device_for(default: torch.device | None) -> torch.device:

@@ -27,7 +27,7 @@ class Epochs:
         self.seed = seed
         self._pass: Iterator[Batch] | None = None
         self._num_passes = 0
-        self._num_seen = 0
+        self._num_seen = 0  # batches of the current pass
 
     @property
     def num_batches(self) -> int:
@@ -41,16 +41,17 @@ class Epochs:
             return
         if self._pass is None:
             self._pass, self._num_seen = self._next_pass(), 0
+        num_left = self.source.num_batches - self._num_seen
         for batch in islice(self._pass, self.steps):
             self._num_seen += 1
             yield batch
-        is_short = self._num_seen < self.steps
         if self._num_seen >= self.source.num_batches:
             self._pass = None
-        if is_short:
+        if num_left < self.steps:
+            owner = self.source.owner
             warnings.warn(
-                f"fit: `steps_per_epoch` is {self.steps}, and the data has only "
-                f"{self._num_seen} batches left; the epoch ends early.",
+                f"{owner}: `{'steps_per_epoch' if owner == 'fit' else 'steps'}` is {self.steps}, "
+                f"and the data has only {num_left} batches left; the epoch ends early.",
                 stacklevel=2,
             )
 

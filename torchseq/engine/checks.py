@@ -7,13 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchseq import losses
 from torchseq.engine.objective import Objective
 
-_LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 
 
-def check_targets(objective: Objective, y: Tensor | None, output_shape: Any) -> None:
+def check_targets(owner: str, objective: Objective, y: Tensor | None, output_shape: Any) -> None:
     """Check that there are targets, and that integer labels are classes of the model.
+
+    Args:
+        owner: the method that errors name.
+        objective: the loss and the metrics.
+        y: all targets.
+        output_shape: the model's.
 
     Raises:
         ValueError: if a loss or metric needs targets and none came, or labels are NaN or no class.
@@ -22,18 +28,18 @@ def check_targets(objective: Objective, y: Tensor | None, output_shape: Any) -> 
     if y is None:
         if loss is not None or objective.has_metrics:
             raise ValueError(
-                "fit: the loss and the metrics need targets; got y=None. Pass `y`, or compile "
+                f"{owner}: the loss and the metrics need targets; got y=None. Pass `y`, or compile "
                 "without loss if layers add their own."
             )
         return
-    if getattr(loss, "name", None) in _LABEL_LOSSES and y.numel():
-        _check_labels(loss, y, output_shape)
+    if getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy:
+        _check_labels(owner, loss, y, output_shape)
 
 
-def _check_labels(loss: Any, y: Tensor, output_shape: Any) -> None:
+def _check_labels(owner: str, loss: Any, y: Tensor, output_shape: Any) -> None:
     if y.is_floating_point() and bool(torch.isnan(y).any()):
         raise ValueError(
-            f"fit: the labels for {loss.name} must be class numbers; got NaN in y. Remove those "
+            f"{owner}: the labels for {loss.name} must be class numbers; got NaN in y. Remove those "
             "samples, or give them sample_weight 0 and any valid label."
         )
     classes = output_shape[-1] if isinstance(output_shape, tuple | list) else None
@@ -48,7 +54,7 @@ def _check_labels(loss: Any, y: Tensor, output_shape: Any) -> None:
         smallest, largest = (int(value) for value in torch.aminmax(kept))
     if smallest < 0 or largest >= classes:
         raise ValueError(
-            f"fit: the labels for {loss.name} must be in [0, {classes}), since the last layer has "
-            f"{classes} outputs; got labels from {smallest} to {largest}. Give the last layer "
+            f"{owner}: the labels for {loss.name} must be in [0, {classes}), since the last layer "
+            f"has {classes} outputs; got labels from {smallest} to {largest}. Give the last layer "
             f"{max(largest + 1, classes)} units, or number the classes from 0."
         )

@@ -38,7 +38,7 @@ class Objective:
         self.loss_weight = _weight(loss_weight)
         self._unweighted = _identifiers("metrics", metric_identifiers)
         self._weighted = _identifiers("weighted_metrics", weighted_identifiers)
-        self.tracker = metrics.Mean(name="loss")
+        self.tracker = LossMean()
         self.metrics: list[Any] = []
         self.weighted_metrics: list[Any] = []
         self.names: list[str] = ["loss"]
@@ -94,9 +94,7 @@ class Objective:
         self, loss: Tensor, size: int, y: Tensor | None, y_pred: Any, weight: Tensor | None
     ) -> None:
         """Add a batch of `size` samples to the mean loss and to the metrics."""
-        self.tracker.update_state(loss.detach(), sample_weight=size)
-        if not self.metrics and not self.weighted_metrics:
-            return
+        self.tracker.add(loss, size)
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         for metric in self.weighted_metrics:
@@ -124,6 +122,31 @@ class Objective:
     def logs(self) -> logs.DeviceLogs:
         """Return logs for callbacks, sorted by name, read when asked for."""
         return logs.DeviceLogs(sorted(self.names), lambda: dict(sorted(self.read().items())))
+
+
+class LossMean(metrics.Mean):
+    """Mean loss over samples; one kernel a step, since the sizes of batches are known here."""
+
+    def __init__(self) -> None:
+        super().__init__(name="loss")
+        self._samples = 0
+
+    def add(self, loss: Tensor, size: int) -> None:
+        """Add the mean loss of `size` samples."""
+        self.total.tensor.add_(loss.detach(), alpha=size)
+        self._samples += size
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        super().reset_state()
+        self._samples = 0
+
+    def result(self) -> Tensor:
+        """Return the mean, 0 if there was no sample."""
+        return self.total.tensor / max(self._samples, 1)
+
+    def __repr__(self) -> str:
+        return "<Mean name=loss>"
 
 
 def _loss(identifier: Any) -> Any:

@@ -30,7 +30,7 @@ class Step:
         loss = self.objective.total_loss(self.model, y, y_pred, weight)
         optimizer = self.optimizer
         if optimizer.loss_scale_factor is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             optimizer.scale_loss(loss).backward()
         optimizer.step()
@@ -39,7 +39,7 @@ class Step:
 
     def test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
         """Update the metrics from one batch."""
-        with torch.inference_mode():
+        with torch.no_grad():  # in inference mode losses could not see the logits
             y_pred = self.model(x)
             loss = self.objective.total_loss(self.model, y, y_pred, weight)
             self.objective.update(loss, len(x), y, y_pred, weight)

@@ -178,12 +178,13 @@ class Trainer:
         objective = self._need_objective("fit")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = arrays.split(
-                (x, y, sample_weight), validation_split
+                validation_split, x, y, sample_weight
             )
         source = self._source(
-            x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
+            "fit", x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
         )
-        step = self._prepare(source, train=True)
+        step = self._prepare(source)
+        update = self._update(step)
         epoch_batches = Epochs(source, steps_per_epoch, _fresh_seed() if shuffle else None)
         validate = self._validation(
             validation_data, validation_batch_size or batch_size, validation_steps
@@ -197,7 +198,7 @@ class Trainer:
                 objective.reset()
                 callbacks.on_epoch_begin(epoch, {})
                 with mode(self, True):  # type: ignore[arg-type]
-                    self._run("train", epoch_batches, step.train, callbacks)
+                    self._run("train", epoch_batches, update, callbacks)
                 logs = dict(sorted(objective.read().items()))
                 if validate is not None and _is_due(epoch, validation_freq):
                     logs.update({f"val_{k}": v for k, v in validate(callbacks).items()})
@@ -236,8 +237,8 @@ class Trainer:
                 f"{type(data).__name__}."
             )
         x, y, weight = (*data, None, None)[:3]
-        source = self._source(x, y, weight, batch_size, steps)
-        step = self._prepare(source, train=False)
+        source = self._source("fit, validation_data", x, y, weight, batch_size, steps)
+        step = self._prepare(source)
 
         def validate(callbacks: Any) -> dict[str, Any]:
             return dict(sorted(self._evaluate(Epochs(source, steps), step, callbacks).items()))
@@ -246,6 +247,7 @@ class Trainer:
 
     def _source(
         self,
+        owner: str,
         x: Any,
         y: Any,
         weight: Any,
@@ -254,27 +256,54 @@ class Trainer:
         shuffle: bool | str = False,
         class_weight: Mapping[int, float] | None = None,
     ) -> ArraySource:
-        if x is None:
-            raise ValueError("fit: the inputs `x` must be given; got None.")
-        size = batch_size or arrays.default_batch_size(_length(x), steps)
-        return ArraySource(x, y, weight, size, shuffle, class_weight, self._device())
+        if steps is not None:
+            arguments.positive_integer(
+                owner, "steps_per_epoch" if owner == "fit" else "steps", steps
+            )
+        return ArraySource(
+            x, y, weight, batch_size, steps, shuffle, class_weight, self._device(), owner
+        )
+
+    def _one_batch(
+        self,
+        owner: str,
+        x: Any,
+        y: Any = None,
+        weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> ArraySource:
+        source = ArraySource(
+            x, y, weight, class_weight=class_weight, device=self._device(), owner=owner
+        )
+        source.batch_size = source.num_samples
+        return source
 
     def _device(self) -> torch.device:
         first = next(iter(self.parameters()), None)  # type: ignore[attr-defined]
         return arrays.device_for(None if first is None else first.device)
 
-    def _prepare(self, source: ArraySource, train: bool) -> Step:
-        """Build model, optimizer and metrics for the data, and check the targets."""
-        objective = self._need_objective("fit")
+    def _prepare(self, source: ArraySource) -> Step:
+        """Build model and metrics for the data, and check the targets."""
+        objective = self._need_objective(source.owner)
         self._build_for(source)
         output_shape = self._output_shape_for(source)
-        checks.check_targets(objective, source.y, output_shape)
+        checks.check_targets(source.owner, objective, source.y, output_shape)
         if source.y is not None:
             objective.build(source.y.shape, output_shape)
         objective.to(source.device)
-        if train:
-            self._build_optimizer()
-        return Step(self, objective, self.optimizer)
+        return Step(self, objective)
+
+    def _update(self, step: Step) -> Callable[..., None]:
+        """Build the optimizer and return what trains on a batch."""
+        weights = self.trainable_weights  # type: ignore[attr-defined]
+        if not weights:
+            warnings.warn("fit: the model has no trainable weights.", stacklevel=3)
+            return step.test
+        if self.optimizer.built and not self.optimizer.knows_any(weights):
+            self.optimizer = self.optimizer.twin()  # it trains another model
+        self.optimizer.build(weights)
+        step.optimizer = self.optimizer
+        return step.train
 
     def _build_for(self, source: ArraySource) -> None:
         if not self.built:  # type: ignore[attr-defined]
@@ -288,12 +317,6 @@ class Trainer:
         except AttributeError:  # nested inputs, or layers that build themselves when called
             with mode(self, False), torch.inference_mode():  # type: ignore[arg-type]
                 return tuple(self(source.x[:1]).shape)  # type: ignore[operator]
-
-    def _build_optimizer(self) -> None:
-        weights = self.trainable_weights  # type: ignore[attr-defined]
-        if not weights:
-            warnings.warn("fit: the model has no trainable weights.", stacklevel=3)
-        self.optimizer.build(weights)
 
     def _callbacks(
         self, callbacks: Any, has_history: bool, verbose: Any, epochs: int, steps: int
@@ -343,8 +366,8 @@ class Trainer:
             ValueError: if the model is not compiled, or data and model do not fit.
         """
         self._need_objective("evaluate")
-        source = self._source(x, y, sample_weight, batch_size, steps)
-        step = self._prepare(source, train=False)
+        source = self._source("evaluate", x, y, sample_weight, batch_size, steps)
+        step = self._prepare(source)
         epoch_batches = Epochs(source, steps)
         callbacks = self._callbacks(callbacks, False, verbose, 1, epoch_batches.num_batches)
         try:
@@ -384,7 +407,7 @@ class Trainer:
             An array, samples first, in the order of `x`; a list or dict of them if the model
             returns several.
         """
-        source = self._source(x, None, None, batch_size, steps)
+        source = self._source("predict", x, None, None, batch_size, steps)
         self._build_for(source)
         epoch_batches = Epochs(source, steps)
         callbacks = self._callbacks(callbacks, False, verbose, 1, epoch_batches.num_batches)
@@ -415,11 +438,11 @@ class Trainer:
     ) -> Any:
         """Update the weights from one batch; return its loss and metrics, as `evaluate` does."""
         objective = self._need_objective("train_on_batch")
-        source = self._source(x, y, sample_weight, _length(x), None, False, class_weight)
-        step = self._prepare(source, train=True)
+        source = self._one_batch("train_on_batch", x, y, sample_weight, class_weight)
+        update = self._update(self._prepare(source))
         objective.reset()
         with mode(self, True):  # type: ignore[arg-type]
-            step.train(*next(source.batches()))
+            update(*next(source.batches()))
         return _returned(objective.read(), return_dict)
 
     def test_on_batch(
@@ -427,8 +450,8 @@ class Trainer:
     ) -> Any:
         """Return the loss and metrics of one batch, as `evaluate` does."""
         objective = self._need_objective("test_on_batch")
-        source = self._source(x, y, sample_weight, _length(x), None)
-        step = self._prepare(source, train=False)
+        source = self._one_batch("test_on_batch", x, y, sample_weight)
+        step = self._prepare(source)
         objective.reset()
         with mode(self, False):  # type: ignore[arg-type]
             step.test(*next(source.batches()))
@@ -436,7 +459,12 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs of one batch as a NumPy array."""
-        return self.predict(x, batch_size=_length(x), verbose=0)
+        source = self._one_batch("predict_on_batch", x)
+        self._build_for(source)
+        outputs = gather.Gatherer(source.num_samples)
+        with mode(self, False):  # type: ignore[arg-type]
+            outputs.add(Step(self, Objective()).predict(next(source.batches())[0]))
+        return outputs.result()
 
 
 class _Held:
@@ -444,13 +472,6 @@ class _Held:
 
     def __init__(self, module: nn.Module):
         self.module = module
-
-
-def _length(x: Any) -> int:
-    try:
-        return max(len(x), 1)
-    except TypeError:
-        return 1
 
 
 def _fresh_seed() -> int:

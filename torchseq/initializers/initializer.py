@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from typing_extensions import Self
 
 from torchseq.base import arguments
 from torchseq.base.types import Config, Shape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Initializer:

@@ -118,6 +118,10 @@ class _Conv(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         return channels
 
+    def _check_shape(self, shape: Shape) -> None:
+        super()._check_shape(shape)
+        self.compute_output_shape(shape)  # the kernel must fit
+
     def _fixed_padding(self) -> tuple[int, ...] | int:
         """Return the padding that torch adds itself: what is the same for every input size."""
         self._pads_first = self.padding == "same"

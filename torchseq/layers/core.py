@@ -12,6 +12,7 @@ from torchseq.base import arguments, dtypes, registry
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Identifier, Shape
+from torchseq.layers import shapes
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
 
@@ -65,7 +66,11 @@ class InputLayer(Layer):
         self.ragged = False
         self.optional = optional
         self.built = True
-        self.output = KerasTensor(self.batch_shape, self._input_dtype, origin=self)
+        self.output = KerasTensor(self.batch_shape, self._input_dtype, name, origin=self)
+
+    def set_dtype(self, dtype: str) -> None:
+        """Declare another dtype."""
+        self._input_dtype = self.output.dtype = dtype
 
     @property
     def dtype(self) -> str:
@@ -199,7 +204,8 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.quantization_config = refuse_adapters(self, lora_rank, quantization_config)
+        refuse_adapters(self, lora_rank, quantization_config)
+        self.quantization_config = None
 
     def build(self, input_shape: Shape) -> None:
         """Make the `nn.Linear`."""
@@ -339,7 +345,7 @@ class TorchModuleWrapper(Layer):
     Args:
         module: the module; moved nowhere and initialized by nobody but itself.
         name: unique by default.
-        output_shape: shape of one output sample; found by a run on torch's `meta` device by default.
+        output_shape: shape of one output sample; by default a run on torch's `meta` device finds it.
 
     Source: keras.layers.TorchModuleWrapper. A config holds no code, so a model with one is loaded
         by building it in Python and calling `load_weights`.
@@ -361,6 +367,12 @@ class TorchModuleWrapper(Layer):
         self.module = module
         self._given_output_shape = output_shape
         self.autocast = False  # its author decides what it takes
+        if not self._trainable:
+            self.trainable = False
+
+    def build(self, input_shape: Any) -> None:
+        """Let lazy modules make their weights, by a run on zeros."""
+        shapes.build_sublayers(self, input_shape, self._declared_dtype or self._compute_dtype)
         if not self._trainable:
             self.trainable = False
 

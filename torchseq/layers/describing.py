@@ -13,6 +13,7 @@ from torchseq.base import dtypes, registry
 from torchseq.base.types import Config
 
 _KEPT_BY_LAYER = frozenset({"name", "trainable", "dtype", "activity_regularizer", "autocast"})
+_REFUSED = frozenset({"lora_rank", "lora_alpha"})  # Keras writes them only where they are set
 _KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -37,7 +38,7 @@ def described(layer: Any, base: type) -> Config:
     config: Config = {}
     writes_its_own = type(layer).get_config is not base.get_config  # type: ignore[attr-defined]
     for name in constructor_arguments(type(layer), base):
-        if name in _KEPT_BY_LAYER:
+        if name in _KEPT_BY_LAYER or name in _REFUSED:
             continue
         if hasattr(layer, name):
             config[name] = serialized(name, getattr(layer, name))

@@ -54,7 +54,7 @@ class InputSpec:
         return {name: getattr(self, name) for name in names}
 
     def violation(self, shape: Shape) -> str | None:
-        """Return what `shape` breaks, as the end of the sentence "its input must ..."; else None."""
+        """Return what `shape` breaks, to end the sentence "its input must ..."; else None."""
         rank = len(shape)
         if self.allow_last_axis_squeeze and self.ndim is not None and rank != self.ndim:
             shape, rank = self._squeezed(shape)

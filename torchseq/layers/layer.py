@@ -12,19 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import regularizers
-from torchseq.base import dtypes, naming, settings
+from torchseq.base import dtypes, naming
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.modes import mode
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.base.variable import Variable, as_tensor
-from torchseq.layers import describing, shapes, tree, weighted
+from torchseq.layers import describing, scopes, shapes, tracking, tree
 from torchseq.layers.input_spec import InputSpec
-from torchseq.layers.weighted import Weighted
+from torchseq.layers.weighted import Weighted, adopt
 
 _Layer = TypeVar("_Layer", bound="Layer")
 
 _INPUT_OPTIONS = ("input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_dtype")
+# Properties without a value until the layer is built.
+_SHAPES = frozenset({"input_shape", "output_shape", "inputs", "outputs"})
+# Lists and dicts of our own, in which no user's layers are to be found.
+_UNTRACKED = frozenset({"_variables", "_losses", "_layers", "_compile_arguments"})
+
 
 def rebuildable(build: Callable[..., None]) -> Callable[..., None]:
     """Mark a `build` that may run again, on a model that changes."""
@@ -42,18 +47,29 @@ def building_once(build: Callable[..., None]) -> Callable[..., None]:
             return
         if self.built and not hasattr(build, "runs_again"):
             return
+        check_initialized(self)
         self._is_building = True
         try:
             with naming.scope(self.name):
+                self._path = naming.path_to("").removesuffix("/")
                 build(self, *args, **kwargs)
         finally:
             self._is_building = False
         shape = args[0] if args else next(iter(kwargs.values()), None)
-        self._build_shape = tuple(shape) if isinstance(shape, list | tuple) else shape
+        self._build_shape = shapes.as_tuples(shape)
         self.built = True
+        self._is_complete = True
 
     return wrapper
 
+
+def check_initialized(layer: Layer) -> None:
+    """Raise RuntimeError if the layer's constructor did not call its parent's."""
+    if "_modules" not in layer.__dict__:
+        raise RuntimeError(
+            f"{type(layer).__name__}: `super().__init__()` must be the first statement of its "
+            "__init__; it was not called."
+        )
 
 
 class Layer(Weighted):
@@ -80,6 +96,10 @@ class Layer(Weighted):
 
     casts_integers = False  # whether integer inputs become floating ones
     activity_regularizer: Any = None
+    built = False
+    training = False
+    _declared_dtype: torch.dtype | None = None  # of the input, where a model declares it
+    _path: str | None = None
 
     def __init__(
         self,
@@ -104,16 +124,19 @@ class Layer(Weighted):
         self._flow: tuple[Any, Any] | None = None  # input and output shape
         self._is_building = False
         self._met_shape: tuple[int, ...] | None = None
+        self._is_complete = False
         self._set_policy(dtypes.get_policy(dtype))
         if activity_regularizer is not None:
             self.activity_regularizer = regularizers.get(activity_regularizer)
-            weighted.losses_in_use[0] = True
+            scopes.losses_in_use[0] = True
         self._first_layer_shape = self._read_input_options(options)
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "build" in vars(cls):
             cls.build = building_once(cls.build)  # type: ignore[method-assign]
+        if "call" in vars(cls) and "forward" not in vars(cls):
+            cls.forward = cls.call  # type: ignore[method-assign]  # a frame less at each call
         method = cls.forward if tree.overrides(cls, Layer, "forward") else cls.call
         parameters = inspect.signature(method).parameters
         cls._takes_training = "training" in parameters
@@ -156,9 +179,10 @@ class Layer(Weighted):
         """Return the output's shape, found on torch's `meta` device unless a layer knows it."""
         if not self.built:
             self.build(input_shape)
-        dtype = dtypes.torch_dtype(self.compute_dtype)
+        dtype = self._declared_dtype or self._compute_dtype
+        shapes.build_sublayers(self, input_shape, dtype)
         with mode(self, False):
-            return shapes.output_shape(self, self.forward, input_shape, dtype)
+            return shapes.output_shape(self, self.forward, input_shape, dtype, self._mixed_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the output's mask: the input's, unless a layer changes it."""
@@ -168,28 +192,35 @@ class Layer(Weighted):
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Build if need be, check the input's shape if it is new, and compute the output."""
+        if not self.built:
+            return self._first_call(inputs, *args, **kwargs)
+        if type(inputs) is not Tensor:
+            inputs = self._meet(self._as_tensors(inputs))
+        elif inputs.shape[1:] != self._met_shape:
+            inputs = self._meet(inputs)
         if kwargs and "training" in kwargs:
-            training = kwargs["training"]
+            training = kwargs.pop("training")
             if training is not None and bool(training) is not self.training:
                 with mode(self, bool(training)):
                     return self(inputs, *args, **kwargs)
-            del kwargs["training"]
-        if self._takes_training and not args:
-            kwargs["training"] = self.training
-        if type(inputs) is not Tensor:
-            inputs = self._meet(self._as_tensors(inputs))
-        elif not self.built or inputs.shape[1:] != self._met_shape:
-            inputs = self._meet(inputs)
+        if scopes.losses_in_use[0] and scopes.starts_losses():
+            with scopes.outermost_call(self._clear_losses):
+                return self(inputs, *args, **kwargs)
+        if self._mixed_dtype is not scopes.active_precision[0]:
+            with scopes.precision(self._mixed_dtype, inputs):
+                return self(inputs, *args, **kwargs)
         if getattr(inputs, "dtype", None) is not self._compute_dtype and self._casts(inputs):
             inputs = inputs.to(self._compute_dtype)
-        if weighted.losses_in_use[0] and not self._is_sublayer:
-            self._clear_losses()
         mask = getattr(inputs, "_keras_mask", None)
+        if self._takes_training and not args:
+            kwargs["training"] = self.training
         if self._takes_mask and "mask" not in kwargs:
             kwargs["mask"] = mask
         outputs = super().__call__(inputs, *args, **kwargs)
         if mask is not None:
             self._pass_mask_on(inputs, outputs, mask)
+        if self._mixed_dtype is not None:
+            outputs = scopes.as_dtype(outputs, self._mixed_dtype)
         if self.activity_regularizer is not None:
             self._add_activity_loss(outputs)
         return outputs
@@ -198,7 +229,13 @@ class Layer(Weighted):
         """Compute the output; what torch calls, with its hooks."""
         return self.call(inputs, *args, **kwargs)
 
-    _is_sublayer = False
+    def _first_call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build, and call in the name scope in which sublayers that this call builds belong."""
+        check_initialized(self)
+        inputs = self._as_tensors(inputs)
+        self.build(tree.shapes_of(inputs))
+        with naming.scope(self.name):
+            return self(inputs, *args, **kwargs)
 
     def _casts(self, inputs: Any) -> bool:
         if not self.autocast or not isinstance(inputs, Tensor):
@@ -206,7 +243,8 @@ class Layer(Weighted):
         dtype = inputs.dtype
         if not dtype.is_floating_point:
             return self.casts_integers
-        return not torch.is_autocast_enabled(inputs.device.type)
+        # Where the user's torch.autocast rules, it chooses the dtype.
+        return self._mixed_dtype is not None or not torch.is_autocast_enabled(inputs.device.type)
 
     def _as_tensors(self, inputs: Any) -> Any:
         if isinstance(inputs, Tensor):  # parameters and other subclasses
@@ -231,14 +269,11 @@ class Layer(Weighted):
         return tensor
 
     def _meet(self, inputs: Any) -> Any:
-        """Build for the first input, check an input of a new shape, and return it."""
-        input_shape = tree.shapes_of(inputs)
-        if not self.built:
-            self.build(input_shape)
-        if self.input_spec is not None and isinstance(inputs, Tensor):
-            self._check_shape(input_shape)
-        if isinstance(inputs, Tensor) and not torch.compiler.is_compiling():
-            self._met_shape = inputs.shape[1:]
+        """Check an input of a new shape, and return it."""
+        if isinstance(inputs, Tensor):
+            self._check_shape(tuple(inputs.shape))
+            if not torch.compiler.is_compiling():
+                self._met_shape = inputs.shape[1:]
         return inputs
 
     def _check_shape(self, shape: Shape) -> None:
@@ -260,11 +295,17 @@ class Layer(Weighted):
     def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
         self._policy = policy
         self._compute_dtype = dtypes.torch_dtype(policy.compute_dtype)
+        is_mixed = policy.compute_dtype != policy.variable_dtype
+        self._mixed_dtype = self._compute_dtype if is_mixed and self.autocast else None
 
     @property
     def dtype_policy(self) -> dtypes.DTypePolicy:
         """What the layer computes in and keeps its weights in."""
         return self._policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._set_policy(dtypes.get_policy(value))
 
     @property
     def dtype(self) -> str:
@@ -291,8 +332,8 @@ class Layer(Weighted):
 
     @property
     def path(self) -> str:
-        """The name."""
-        return self.name
+        """The names of the layers around it and its own, joined by `/`; its name until built."""
+        return self._path or self.name
 
     @property
     def input_shape(self) -> Any:
@@ -315,9 +356,12 @@ class Layer(Weighted):
     def _flow_shapes(self) -> tuple[Any, Any]:
         """Return the input's and output's shapes in the model, or those it was built for."""
         if self._flow is None:
-            if self._build_shape is None:
+            shape = self._build_shape
+            if shape is None and self._met_shape is not None:  # there was nothing to build
+                shape = (None, *self._met_shape)
+            if shape is None:
                 raise AttributeError(f"Layer {self.name!r} has no defined shapes yet.")
-            self._flow = (self._build_shape, self.compute_output_shape(self._build_shape))
+            self._flow = (shape, self.compute_output_shape(shape))
         return self._flow
 
     def get_config(self) -> Config:
@@ -338,26 +382,48 @@ class Layer(Weighted):
         return cls(**config)
 
     def get_build_config(self) -> Config | None:
-        """Return the shape the layer was built for, for files."""
+        """Return the shape the layer was built for, for files; None if it needed no building."""
         return None if self._build_shape is None else {"input_shape": self._build_shape}
 
     def build_from_config(self, config: Config) -> None:
         """Build for the shape that `get_build_config` returned."""
         shape = config.get("input_shape")
         if shape is not None and not self.built:
-            self.build(tuple(shape))
+            self.build(shapes.as_tuples(shape))
+
+    def __getattr__(self, name: str) -> Any:
+        """Find a submodule, a parameter or a buffer; say why an attribute is missing."""
+        modules = self.__dict__.get("_modules")
+        if modules is not None and name in modules:
+            return modules[name]
+        if name in _SHAPES:
+            raise AttributeError(
+                f"{type(self).__name__} {self.name!r} has no defined `{name}` yet. Build it first: "
+                "call it on data, or give its input shape."
+            )
+        return super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, nn.Module):
+            check_initialized(self)
             value.train(self.training)
-            if isinstance(value, Layer):
-                object.__setattr__(value, "_is_sublayer", True)
         elif isinstance(value, Variable):
-            object.__setattr__(self, name, value)
-            if all(value is not known for known in self._variables):
-                self._variables.append(value)
+            self._keep_variable(name, value)
+            return
+        elif type(value) in tracking.CONTAINERS and name not in _UNTRACKED:
+            if "_modules" not in self.__dict__ and tracking.has_modules(value):
+                check_initialized(self)
+            tracking.keep(self, name, value)
             return
         super().__setattr__(name, value)
+
+    def _keep_variable(self, name: str, variable: Variable) -> None:
+        """Keep a variable that `add_weight` made, or adopt one that belongs to nobody."""
+        check_initialized(self)
+        adopt(self, name, variable)
+        object.__setattr__(self, name, variable)
+        if all(variable is not known for known in self._variables):
+            self._variables.append(variable)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchseq.base import arguments
@@ -36,6 +37,11 @@ class _Pooling(Layer):
         self.padding = geometry.padding_of(self, padding)
         self.data_format = geometry.data_format_of(self, data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.built = True
+
+    def _check_shape(self, shape: Shape) -> None:
+        super()._check_shape(shape)
+        self.compute_output_shape(shape)  # the window must fit
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the output's shape.
@@ -90,7 +96,8 @@ class MaxPooling2D(_Pooling):
         """Compute the windows' maxima."""
         inputs = geometry.channels_first(inputs, self.data_format)
         if self.padding == "same":
+            lowest = -math.inf if inputs.is_floating_point() else torch.iinfo(inputs.dtype).min
             inputs = geometry.pad_same(
-                inputs, self.pool_size, self.strides, (1,) * self.rank, value=-math.inf
+                inputs, self.pool_size, self.strides, (1,) * self.rank, value=lowest
             )
         return geometry.as_format(self.pool(inputs), self.data_format)

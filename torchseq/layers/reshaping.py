@@ -64,9 +64,10 @@ class Reshape(Layer):
     Source: keras.layers.Reshape.
     """
 
-    def __init__(self, target_shape: Sequence[int], **layer_options: Any):
+    def __init__(self, target_shape: int | Sequence[int], **layer_options: Any):
         super().__init__(**layer_options)
-        entries = (target_shape,) if arguments.is_integer(target_shape) else tuple(target_shape)
+        given: Any = (target_shape,) if arguments.is_integer(target_shape) else target_shape
+        entries: tuple[int, ...] = tuple(given)
         if not all(arguments.is_integer(entry) and entry >= -1 for entry in entries):
             raise ValueError(
                 "Reshape: `target_shape` must be a tuple of integers, each at least -1; got "
@@ -78,10 +79,11 @@ class Reshape(Layer):
                 f"target_shape={target_shape!r}."
             )
         self.target_shape = entries
+        self.built = True
 
-    def build(self, input_shape: Shape) -> None:
-        """Check that the entries can be rearranged."""
-        self.compute_output_shape(input_shape)
+    def _check_shape(self, shape: Shape) -> None:
+        super()._check_shape(shape)
+        self.compute_output_shape(shape)  # the entries must fit
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the input in the target shape; a view where its memory allows one."""

@@ -1,4 +1,4 @@
-"""Finds a module's output shape by running it on torch's `meta` device, which computes no values."""
+"""Finds output shapes by running modules on torch's `meta` device, which computes no values."""
 
 from __future__ import annotations
 
@@ -8,56 +8,110 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq.base.types import Shape
+from torchseq.base import naming
+from torchseq.base.modes import mode
+from torchseq.layers import scopes, tree
+
+def as_tuples(shape: Any) -> Any:
+    """Return a shape, or a structure of shapes, with tuples for lists of sizes."""
+    if isinstance(shape, dict):
+        return {key: as_tuples(value) for key, value in shape.items()}
+    if not isinstance(shape, list | tuple):
+        return shape
+    if any(isinstance(entry, list | tuple | dict) for entry in shape):
+        return [as_tuples(entry) for entry in shape]
+    return tuple(shape)
+
 
 _STAND_INS = (3, 5)  # for unknown sizes; what differs between two runs is unknown in the output
 
 
 def output_shape(
     module: nn.Module,
-    call: Callable[[Tensor], Any],
-    input_shape: Shape,
+    call: Callable[[Any], Any],
+    input_shape: Any,
     dtype: torch.dtype,
+    weights_dtype: torch.dtype | None = None,
 ) -> Any:
     """Return the shape of `call(input)`, None where it depends on a None of `input_shape`.
 
     Args:
         module: the owner of the parameters that `call` uses.
         call: what to run; a method of `module`, or `module` itself.
-        input_shape: the batch size first, None where a size is not known.
+        input_shape: the batch size first, None where a size is not known; or a structure of such.
         dtype: of the input.
+        weights_dtype: what to cast floating weights to; None leaves them.
 
     Returns:
         A shape, or the nested structure of shapes that matches the output's.
     """
-    first, second = (_run(module, call, input_shape, dtype, size) for size in _STAND_INS)
-    return _merged(first, second)
-
-
-def _run(
-    module: nn.Module, call: Callable[[Tensor], Any], shape: Shape, dtype: torch.dtype, size: int
-) -> Any:
-    concrete = tuple(size if entry is None else entry for entry in shape)
-    inputs = torch.empty(concrete, dtype=dtype, device="meta")
+    runner = _Runner(module, call)
     tensors = {
-        name: tensor.to("meta")
+        f"module.{name}": _as_meta(tensor, weights_dtype)
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]
     }
-    runner = _Runner(module, call)
-    renamed = {f"module.{name}": tensor for name, tensor in tensors.items()}
-    with torch.no_grad(), torch.device("meta"):
-        return torch.func.functional_call(runner, renamed, (inputs,))
+    outputs = []
+    with torch.no_grad(), torch.device("meta"), scopes.precision_ignored(weights_dtype):
+        for size in _STAND_INS:
+            inputs = stand_in(input_shape, dtype, size)
+            outputs.append(torch.func.functional_call(runner, tensors, (inputs,)))
+    return _merged(*outputs)
+
+
+def _as_meta(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None or not tensor.is_floating_point():
+        return tensor.to("meta")
+    return tensor.to("meta", dtype)
+
+
+def stand_in(shape: Any, dtype: torch.dtype, size: int) -> Any:
+    """Return zeros of a shape, or of a structure of shapes, with `size` for None."""
+    if isinstance(shape, dict):
+        return {key: stand_in(entry, dtype, size) for key, entry in shape.items()}
+    if any(isinstance(entry, list | tuple | dict) for entry in shape):
+        return [stand_in(entry, dtype, size) for entry in shape]
+    return torch.zeros([size if entry is None else entry for entry in shape], dtype=dtype)
+
+
+def build_sublayers(layer: Any, shape: Any, dtype: torch.dtype) -> None:
+    """Build layers that a composite layer holds, of which only a call shows the shapes.
+
+    Where sizes but the batch's are not known, a size is tried; if the layer does not take it, its
+    sublayers wait for the first data.
+    """
+    inner = [module for module in layer.modules() if module is not layer]
+    if not any(tree.lacks_weights(module) for module in inner):
+        return
+    device = tree.device_of(layer)
+    sizes = (2, 32) if _has_unknown(shape) else (2,)
+    for size in sizes:
+        try:
+            with torch.no_grad(), torch.device(device), mode(layer, False):
+                with naming.scope(layer.name):
+                    layer.forward(stand_in(shape, dtype, size))
+            return
+        except Exception:
+            if sizes == (2,):
+                raise
+
+
+def _has_unknown(shape: Any) -> bool:
+    if isinstance(shape, dict):
+        return any(_has_unknown(entry) for entry in shape.values())
+    if any(isinstance(entry, list | tuple | dict) for entry in shape):
+        return any(_has_unknown(entry) for entry in shape)
+    return None in shape[1:]
 
 
 class _Runner(nn.Module):
     """Gives `functional_call`, which wants a module's forward, any method to run."""
 
-    def __init__(self, module: nn.Module, call: Callable[[Tensor], Any]):
+    def __init__(self, module: nn.Module, call: Callable[[Any], Any]):
         super().__init__()
         self.module = module
         self.run = call
 
-    def forward(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Any) -> Any:
         return self.run(inputs)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchseq.base import settings
 from torchseq.base.variable import Variable
@@ -44,7 +45,7 @@ def _collect_child(
         return
     for tensors in (child._parameters, child._buffers):
         for key, tensor in tensors.items():
-            if tensor is not None and id(tensor) not in found:
+            if tensor is not None and id(tensor) not in found and not is_lazy(tensor):
                 found[id(tensor)] = _torch_variable(layer, child, key, f"{name}/{key}")
     for key, grandchild in child.named_children():
         _collect_child(layer, f"{name}/{key}", grandchild, layer_class, found)
@@ -74,10 +75,18 @@ def set_trainable_below(layer: Any, layer_class: type, value: bool) -> None:
         set_trainable_below(child, layer_class, value)
 
 
+def lacks_weights(module: nn.Module) -> bool:
+    """Tell whether a layer is not built, or a lazy torch module has not seen its input."""
+    if not getattr(module, "built", True):
+        return True
+    return any(is_lazy(parameter) for parameter in module._parameters.values())
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Return where the module's first parameter or buffer is; where new ones go if it has none."""
     for tensor in (*module.parameters(), *module.buffers()):
-        return tensor.device
+        if not is_lazy(tensor):
+            return tensor.device
     return settings.device()
 
 

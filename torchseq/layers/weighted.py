@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import constraints, initializers, regularizers
-from torchseq.base import dtypes, settings
+from torchseq.base import arguments, dtypes, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Conversion, Variable
-from torchseq.layers import tree
-
-losses_in_use = [False]  # whether any layer of the process ever had a loss of its own
+from torchseq.layers import scopes, tree
 
 
 class Weighted(nn.Module):
@@ -23,6 +21,7 @@ class Weighted(nn.Module):
 
     name: str
     built: bool
+    _is_complete: bool
     variable_dtype: Any  # a property of Layer
     activity_regularizer: Any = None
 
@@ -60,8 +59,16 @@ class Weighted(nn.Module):
             aggregation: accepted for Keras's sake.
             overwrite_with_gradient: accepted for Keras's sake.
             name: its key in `state_dict`, and the last part of its path.
+
+        Raises:
+            ValueError: once the layer is built.
         """
-        shape = () if shape is None else tuple(shape)
+        if self._is_complete:
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}): weights must be made in __init__ or "
+                f"in build; add_weight(name={name!r}) came later, when the layer was built."
+            )
+        shape = _as_shape(shape)
         torch_dtype = dtypes.torch_dtype(dtype or self.variable_dtype)
         if initializer is None:
             initializer = "glorot_uniform" if torch_dtype.is_floating_point else "zeros"
@@ -111,7 +118,7 @@ class Weighted(nn.Module):
         if not self._trainable:
             variable.trainable = False
         if variable.regularizer is not None:
-            losses_in_use[0] = True
+            scopes.losses_in_use[0] = True
         self._variables.append(variable)
         return variable
 
@@ -204,13 +211,13 @@ class Weighted(nn.Module):
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar tensor (or several) to what training minimizes, for the current call."""
-        losses_in_use[0] = True
+        scopes.losses_in_use[0] = True
         self._losses.extend(loss if isinstance(loss, list | tuple) else [loss])
 
     @property
     def collects_losses(self) -> bool:
         """Whether any layer of the process ever had a loss; if not, `losses` is empty."""
-        return losses_in_use[0]
+        return scopes.losses_in_use[0]
 
     @property
     def losses(self) -> list[Tensor]:
@@ -235,3 +242,21 @@ class Weighted(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_losses": []}  # tensors of a graph can be neither copied nor kept
+
+
+def adopt(module: nn.Module, name: str, variable: Variable) -> None:
+    """Make the tensor of a variable that no module owns a parameter or buffer of `module`."""
+    if isinstance(variable._owner, nn.Module):
+        return
+    tensor = variable.tensor
+    if isinstance(tensor, nn.Parameter):
+        module.register_parameter(name, tensor)
+    else:
+        module.register_buffer(name, tensor)
+    variable._owner, variable._attribute = module, name
+
+
+def _as_shape(shape: Any) -> tuple[int, ...]:
+    if shape is None:
+        return ()
+    return (int(shape),) if arguments.is_integer(shape) else tuple(shape)

@@ -22,7 +22,13 @@ from torch import Tensor
 
 from torchseq.base import logits, settings
 from torchseq.base.variable import as_tensor
-from torchseq.losses.loss import has_mean_form, paired, takes_labels
+from torchseq.losses.loss import (
+    cast,
+    has_mean_form,
+    paired,
+    reduce_weighted_values,
+    takes_labels,
+)
 
 
 class _Bounds(NamedTuple):
@@ -33,7 +39,7 @@ class _Bounds(NamedTuple):
     log_low: float
     log_high: float
     logit_low: float
-    logit_high: float | None  # None in 16 bits, where 1 - epsilon rounds to 1
+    logit_high: float
 
 
 _bounds_of: dict[tuple[torch.dtype, float], _Bounds] = {}
@@ -50,7 +56,7 @@ def _bounds(dtype: torch.dtype) -> _Bounds:
             log_low=math.log(low),
             log_high=math.log(high),
             logit_low=math.log(low) - math.log1p(-low),
-            logit_high=math.log(high) - math.log1p(-high) if high < 1.0 else None,
+            logit_high=math.log(high) - math.log1p(-high) if high < 1.0 else math.inf,
         )
         _bounds_of[dtype, epsilon] = found
     return found
@@ -148,6 +154,21 @@ def categorical_crossentropy(
     return -(y_true * _log_probabilities(y_pred, from_logits, axis)).sum(axis)
 
 
+def _mean_sparse_categorical_crossentropy(
+    y_true: Tensor,
+    y_pred: Tensor,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Tensor:
+    if ignore_class is None:
+        labels, y_pred = _labels("sparse_categorical_crossentropy", y_true, y_pred, axis)
+        return _sparse_crossentropy(labels, y_pred, from_logits, axis).mean()
+    values = sparse_categorical_crossentropy(y_true, y_pred, from_logits, ignore_class, axis)
+    return reduce_weighted_values(values, mask=values._keras_mask)  # type: ignore[attr-defined]
+
+
+@has_mean_form(_mean_sparse_categorical_crossentropy)
 @takes_labels
 def sparse_categorical_crossentropy(
     y_true: Tensor,
@@ -287,18 +308,21 @@ def _binary_targets(
 def _binary_crossentropy(
     y_true: Tensor, y_pred: Tensor, from_logits: bool, reduction: str = "none"
 ) -> Tensor:
+    if y_pred.dtype.itemsize < 4:  # in 16 bits 1 - epsilon is 1, whose complement has no logarithm
+        y_true, wide = y_true.float(), cast(y_pred, torch.float32)
+        return _binary_crossentropy(y_true, wide, from_logits, reduction).to(y_pred.dtype)
     if from_logits:
         return F.binary_cross_entropy_with_logits(y_pred, y_true, reduction=reduction)
     known = logits.recall(y_pred, "sigmoid")
     bounds = _bounds(y_pred.dtype)
     if known is not None:
-        clipped = known.to(y_pred.dtype).clamp(bounds.logit_low, bounds.logit_high)
+        if known.dtype is not y_pred.dtype:  # under autocast
+            known = known.to(y_pred.dtype)
+        clipped = known.clamp(bounds.logit_low, bounds.logit_high)
         return F.binary_cross_entropy_with_logits(clipped, y_true, reduction=reduction)
     clipped = y_pred.clamp(bounds.low, bounds.high)
     # Not F.binary_cross_entropy, for which NaN is an error, and on a GPU one that ends the process.
-    # Like it, this cuts logarithms at -100: in 16 bits 1 - epsilon is 1.
-    positive, negative = clipped.log().clamp(min=-100), (-clipped).log1p().clamp(min=-100)
-    values = (y_true - 1.0) * negative - y_true * positive
+    values = (y_true - 1.0) * (-clipped).log1p() - y_true * clipped.log()
     return values.mean() if reduction == "mean" else values
 
 

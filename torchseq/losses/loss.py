@@ -8,16 +8,18 @@ that have a fused form of their mean use it. Nothing here waits for the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from torchseq.base import arguments, dtypes, logits, naming, registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LossFunction: TypeAlias = Callable[..., Any]
 _Function = TypeVar("_Function", bound=LossFunction)
@@ -212,7 +214,7 @@ class NamedLoss(LossFunctionWrapper):
 def _converted(value: Any, dtype: torch.dtype | None, like: Any = None) -> Any:
     """Return a tensor, array, number or nest of them as tensors, on the device of `like`."""
     if isinstance(value, Tensor):
-        return value if dtype is None or value.dtype is dtype else _cast(value, dtype)
+        return value if dtype is None or value.dtype is dtype else cast(value, dtype)
     if isinstance(value, Mapping):
         return {
             key: _converted(entry, dtype, like.get(key) if isinstance(like, Mapping) else like)
@@ -228,7 +230,8 @@ def _holds_arrays(values: list[Any] | tuple[Any, ...]) -> bool:
     return any(isinstance(value, Tensor | np.ndarray | Mapping) for value in values)
 
 
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in another dtype, with the logits that it remembers."""
     result = value.to(dtype)
     for activation in ("softmax", "sigmoid"):
         known = logits.recall(value, activation)

@@ -3,7 +3,7 @@
 Source: keras.metrics.
 """
 
-from torchseq.base import registry
+from torchseq.base import registry as _registry
 from torchseq.losses import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -40,18 +40,30 @@ from torchseq.metrics.confusion import (
     FalseNegatives,
     FalsePositives,
     Precision,
-    Recall,
-    TrueNegatives,
-    TruePositives,
-)
-from torchseq.metrics.curves import (
-    AUC,
     PrecisionAtRecall,
+    Recall,
     RecallAtPrecision,
     SensitivityAtSpecificity,
     SpecificityAtSensitivity,
+    TrueNegatives,
+    TruePositives,
 )
+from torchseq.metrics.correlation import (
+    ConcordanceCorrelation,
+    PearsonCorrelation,
+    concordance_correlation,
+    pearson_correlation,
+)
+from torchseq.metrics.curves import AUC
+from torchseq.metrics.f_scores import F1Score, FBetaScore
 from torchseq.metrics.metric import Metric
+from torchseq.metrics.overlap import (
+    BinaryIoU,
+    IoU,
+    MeanIoU,
+    OneHotIoU,
+    OneHotMeanIoU,
+)
 from torchseq.metrics.probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -79,22 +91,31 @@ __all__ = [
     "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
+    "BinaryIoU",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
     "CategoricalHinge",
+    "ConcordanceCorrelation",
     "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
     "FalseNegatives",
     "FalsePositives",
     "Hinge",
+    "IoU",
     "KLDivergence",
     "LogCoshError",
     "Mean",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
+    "MeanIoU",
     "MeanMetricWrapper",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Metric",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "PearsonCorrelation",
     "Poisson",
     "Precision",
     "PrecisionAtRecall",
@@ -119,6 +140,7 @@ __all__ = [
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_hinge",
+    "concordance_correlation",
     "deserialize",
     "get",
     "hinge",
@@ -129,6 +151,7 @@ __all__ = [
     "mean_absolute_percentage_error",
     "mean_squared_error",
     "mean_squared_logarithmic_error",
+    "pearson_correlation",
     "poisson",
     "resolve",
     "serialize",
@@ -139,4 +162,4 @@ __all__ = [
     "top_k_categorical_accuracy",
 ]
 
-registry.register_builtin("keras.metrics", {name: globals()[name] for name in __all__})
+_registry.register_builtin("keras.metrics", {name: globals()[name] for name in __all__})

@@ -1,8 +1,7 @@
-"""Metrics over many thresholds: areas under curves, and one rate where another is high enough."""
+"""Areas under the curves that precision and recall, or hits and false alarms, draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,171 +10,13 @@ from torch import Tensor
 from torchseq.base import arguments, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.confusion import (
+from torchseq.metrics.counting import (
     KINDS,
     ConfusionMetric,
     is_evenly_spaced,
     parse_thresholds,
 )
 from torchseq.metrics.metric import divide_no_nan
-
-
-class _RateAtRate(ConfusionMetric):
-    """What the four metrics share that give the best of one rate where another is high enough."""
-
-    direction = "max"
-
-    def __init__(
-        self,
-        required: str,
-        value: float,
-        num_thresholds: int,
-        class_id: int | None,
-        name: str | None,
-        dtype: Any,
-    ):
-        self.value = arguments.fraction(self, required, value)
-        setattr(self, required, value)
-        self._required = required
-        self.num_thresholds = arguments.positive_integer(self, "num_thresholds", num_thresholds)
-        steps = max(self.num_thresholds - 1, 1)
-        inner = [each / steps for each in range(1, steps)]
-        self.thresholds = [0.5] if self.num_thresholds == 1 else [0.0, *inner, 1.0]
-        super().__init__(
-            {kind: kind for kind in KINDS},
-            self.thresholds,
-            name,
-            dtype,
-            class_id=class_id,
-            is_even=self.num_thresholds > 1,
-        )
-        self._make_state(len(self.thresholds))
-
-    def _best(self, wanted: Callable[..., Tensor], required: Callable[..., Tensor]) -> Tensor:
-        entries = [self._state(name) for name in self._state_names]
-        is_enough = required(*entries) >= self.value
-        return wanted(*entries).masked_fill(~is_enough, 0).max()
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "class_id": self.class_id,
-            "num_thresholds": self.num_thresholds,
-            self._required: self.value,
-        }
-
-
-def _sensitivity(hits: Tensor, false_alarms: Tensor, rejections: Tensor, misses: Tensor) -> Tensor:
-    return divide_no_nan(hits, hits + misses)
-
-
-def _specificity(hits: Tensor, false_alarms: Tensor, rejections: Tensor, misses: Tensor) -> Tensor:
-    return divide_no_nan(rejections, rejections + false_alarms)
-
-
-def _precision(hits: Tensor, false_alarms: Tensor, rejections: Tensor, misses: Tensor) -> Tensor:
-    return divide_no_nan(hits, hits + false_alarms)
-
-
-class SensitivityAtSpecificity(_RateAtRate):
-    """Best sensitivity among the thresholds whose specificity is at least `specificity`.
-
-    Args:
-        specificity: in [0, 1].
-        num_thresholds: how many thresholds, evenly spaced, to try.
-        class_id: only this class counts.
-
-    Source: keras.metrics.SensitivityAtSpecificity.
-    """
-
-    def __init__(
-        self,
-        specificity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__("specificity", specificity, num_thresholds, class_id, name, dtype)
-
-    def result(self) -> Tensor:
-        return self._best(_sensitivity, _specificity)
-
-
-class SpecificityAtSensitivity(_RateAtRate):
-    """Best specificity among the thresholds whose sensitivity is at least `sensitivity`.
-
-    Args:
-        sensitivity: in [0, 1].
-        num_thresholds: how many thresholds, evenly spaced, to try.
-        class_id: only this class counts.
-
-    Source: keras.metrics.SpecificityAtSensitivity.
-    """
-
-    def __init__(
-        self,
-        sensitivity: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__("sensitivity", sensitivity, num_thresholds, class_id, name, dtype)
-
-    def result(self) -> Tensor:
-        return self._best(_specificity, _sensitivity)
-
-
-class PrecisionAtRecall(_RateAtRate):
-    """Best precision among the thresholds whose recall is at least `recall`.
-
-    Args:
-        recall: in [0, 1].
-        num_thresholds: how many thresholds, evenly spaced, to try.
-        class_id: only this class counts.
-
-    Source: keras.metrics.PrecisionAtRecall.
-    """
-
-    def __init__(
-        self,
-        recall: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__("recall", recall, num_thresholds, class_id, name, dtype)
-
-    def result(self) -> Tensor:
-        return self._best(_precision, _sensitivity)
-
-
-class RecallAtPrecision(_RateAtRate):
-    """Best recall among the thresholds whose precision is at least `precision`.
-
-    Args:
-        precision: in [0, 1].
-        num_thresholds: how many thresholds, evenly spaced, to try.
-        class_id: only this class counts.
-
-    Source: keras.metrics.RecallAtPrecision.
-    """
-
-    def __init__(
-        self,
-        precision: float,
-        num_thresholds: int = 200,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__("precision", precision, num_thresholds, class_id, name, dtype)
-
-    def result(self) -> Tensor:
-        return self._best(_sensitivity, _precision)
-
 
 _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")

@@ -12,15 +12,30 @@ from torchseq.metrics import (
     accuracy,
     averages,
     confusion,
+    correlation,
     curves,
+    f_scores,
     metric,
+    overlap,
     probabilistic,
     regression,
 )
 
+_MODULES = (
+    metric,
+    averages,
+    regression,
+    correlation,
+    confusion,
+    curves,
+    f_scores,
+    overlap,
+    probabilistic,
+    accuracy,
+)
 CLASSES: dict[str, type[metric.Metric]] = {
     name: thing
-    for module in (metric, averages, regression, confusion, curves, probabilistic, accuracy)
+    for module in _MODULES
     for name, thing in vars(module).items()
     if inspect.isclass(thing)
     and issubclass(thing, metric.Metric)

@@ -1,4 +1,4 @@
-"""What the place that a summary is printed to can show: width, colors, characters.
+"""The place that a summary is printed to: its width, colors and characters, and writing to it.
 
 Source: rich.console.Console, which Keras prints through; the same environment variables count.
 """
@@ -6,8 +6,26 @@ Source: rich.console.Console, which Keras prints through; the same environment v
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from torchseq.models import text_table
+from torchseq.models.text_table import Segment
+
+# Style -> is it bold; its color in 256-color terminals; in terminals of 16 colors.
+STYLES = {
+    "bold": (True, "", ""),
+    "class": (False, "38;5;33", "94"),
+    "number": (False, "38;5;34", "32"),
+    "unknown": (False, "38;5;45", "96"),
+    "yes": (True, "38;5;34", "32"),
+    "no": (True, "91", "91"),
+}
+
+# rich drops these from what it prints: bell, backspace, vertical tab, form feed, return.
+_DROPPED_CONTROLS = dict.fromkeys((7, 8, 11, 12, 13))
 
 _DEFAULT_WIDTH = 80
 _NOTEBOOK_WIDTH = 115
@@ -92,3 +110,49 @@ def _color_count() -> int:
         return 256
     kind = _variable("TERM").strip().lower().rpartition("-")[2]
     return 256 if kind in {"256color", "kitty"} else 16
+
+
+def as_printed(name: str) -> str:
+    r"""Return a name as it comes out of rich's markup, in which Keras puts it escaped.
+
+    Brackets come through, but a backslash before one that starts no tag is lost, and a single one
+    at the end is doubled.
+
+    Example:
+        >>> print(as_printed(r"block[a]"), as_printed(r"\[0]"), as_printed("end\\"))
+        block[a] [0] end\\
+    """
+    if name.endswith("\\") and not name.endswith("\\\\"):
+        name += "\\"
+    parts = re.split(r"(\\*\[[a-z#/@][^[]*?])", name)  # odd ones look like tags
+    parts[::2] = [part.replace("\\[", "[") for part in parts[::2]]
+    return "".join(parts).translate(_DROPPED_CONTROLS).expandtabs(8)
+
+
+def render(lines: Sequence[text_table.Line], target: Console) -> str:
+    """Return lines as a console is sent them, the last one ended too; what is too long is cut."""
+    shown = ""
+    for line in lines:
+        room = target.width
+        for piece in line:
+            text = text_table.plain(text_table.cut([Segment(one) for one in piece.text], room))
+            room -= text_table.cell_width(text)
+            shown += _styled(text, piece.style, target)
+        shown += "\n"
+    return shown
+
+
+def _styled(text: str, style: str, target: Console) -> str:
+    if not text or not style:
+        return text
+    is_bold, of_256, of_16 = STYLES[style]
+    color = {256: of_256, 16: of_16}.get(target.colors, "")
+    codes = ";".join(code for code in ("1" if is_bold and target.is_bold else "", color) if code)
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
+
+
+def write(text: str) -> None:
+    """Write text to standard output, with `?` for what its encoding lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+    sys.stdout.flush()

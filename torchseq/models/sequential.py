@@ -9,17 +9,16 @@ from os import PathLike
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from torchseq import saving
-from torchseq.base import dtypes, naming, registry
-from torchseq.base.modes import mode
+from torchseq.base import arguments, dtypes, naming, registry
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Shape
 from torchseq.engine.trainer import Trainer
 from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper
-from torchseq.layers.layer import rebuildable
+from torchseq.layers.layer import check_initialized, rebuildable
+from torchseq.layers.shapes import build_sublayers
 from torchseq.models import summary
 
 _Layers = Iterable[Any]
@@ -50,6 +49,7 @@ class Sequential(Trainer, Layer):
     ):
         super().__init__(trainable=trainable, name=name)
         self._init_trainer()
+        self.casts_integers = True  # to the declared dtype, which may be an integer one
         self._input_layer: InputLayer | None = None
         self._layers: list[Layer] = []
         for layer in layers or ():
@@ -89,15 +89,21 @@ class Sequential(Trainer, Layer):
         Raises:
             IndexError: if there is none.
         """
-        if not self._layers:
-            raise IndexError(f"Sequential {self.name!r}: pop needs a layer; the model has none.")
-        layer = self._layers.pop()
-        key = next(key for key, module in self._modules.items() if module is layer)
-        del self._modules[key]
-        object.__setattr__(layer, "_is_sublayer", False)
         self.built = False
+        if not self._layers:
+            return self._pop_input()
+        layer = self._layers.pop()
+        if all(layer is not other for other in self._layers):
+            key = next(key for key, module in self._modules.items() if module is layer)
+            del self._modules[key]
         if rebuild:
             self._rebuild()
+        return layer
+
+    def _pop_input(self) -> InputLayer:
+        layer, self._input_layer = self._input_layer, None
+        if layer is None:
+            raise IndexError(f"Sequential {self.name!r}: pop needs a layer; the model has none.")
         return layer
 
     def _as_layer(self, layer: Any) -> Layer:
@@ -127,7 +133,8 @@ class Sequential(Trainer, Layer):
         self._input_layer = layer
 
     def _append(self, layer: Layer) -> None:
-        if any(layer.name == other.name for other in self._all_layers()):
+        check_initialized(layer)
+        if any(layer.name == other.name for other in self._all_layers() if other is not layer):
             raise ValueError(
                 f"Sequential {self.name!r}: layers must have unique names; {layer.name!r} is the "
                 "name of a layer of this model already. Pass another `name`."
@@ -136,10 +143,8 @@ class Sequential(Trainer, Layer):
             self._input_layer = _declared_input(layer)
         self._layers.append(layer)
         layer.train(self.training)
-        object.__setattr__(layer, "_is_sublayer", True)
-        self.add_module(self._key_for(layer), layer)
-        if not self._trainable:
-            layer.trainable = False
+        if all(layer is not other for other in self._modules.values()):
+            self.add_module(self._key_for(layer), layer)
 
     def _key_for(self, layer: Layer) -> str:
         """Return the layer's key in `state_dict`: its class in snake case, numbered if need be.
@@ -195,7 +200,7 @@ class Sequential(Trainer, Layer):
         first = self._layers[0] if self._layers else None
         if self._input_layer is not None and first is not None:
             self.build(self._input_layer.batch_shape)
-        elif isinstance(first, Sequential) and first.built:
+        elif isinstance(first, Sequential) and first.built and len(self._layers) > 1:
             self.build(first.input_shape)
 
     @rebuildable
@@ -217,12 +222,12 @@ class Sequential(Trainer, Layer):
             return  # nested inputs: the layers build themselves when called
         input_shape = tuple(input_shape)
         self._declare_input(input_shape)
+        self._read_input_dtype()
         shape: Any = input_shape
         for layer in self._layers:
             shape = _pass_through(layer, shape)
         self._flow = (input_shape, shape)
         self._met_shape = None
-        self._read_input_dtype()
 
     def _declare_input(self, input_shape: Shape) -> None:
         if self._input_layer is None:
@@ -236,9 +241,16 @@ class Sequential(Trainer, Layer):
 
     def _read_input_dtype(self) -> None:
         """Cast inputs to the declared dtype; integers stay for a first layer that wants them."""
-        assert_dtype = self._input_layer.dtype if self._input_layer is not None else self.dtype
-        self._compute_dtype = dtypes.torch_dtype(assert_dtype)
-        self.casts_integers = not getattr(self._layers[0], "takes_integers", False)
+        declared = self._input_layer.dtype if self._input_layer is not None else self.dtype
+        self._compute_dtype = dtypes.torch_dtype(declared)
+        self._layers[0]._declared_dtype = self._compute_dtype
+
+    def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
+        """Let the declared input follow where the whole model moves to another floating dtype."""
+        super()._set_policy(policy)
+        declared = self.__dict__.get("_input_layer")
+        if declared is not None and dtypes.torch_dtype(declared.dtype).is_floating_point:
+            declared.set_dtype(policy.variable_dtype)
 
     def _meet(self, inputs: Any) -> Any:
         """Build for the first input; give a new shape the declared number of axes and check it."""
@@ -321,14 +333,18 @@ class Sequential(Trainer, Layer):
         model = cls(name=config.get("name"))
         if "dtype" in config:
             model._set_policy(dtypes.get_policy(config["dtype"]))
+        made: list[tuple[Any, Any]] = []  # a layer may come more than once
         for layer_config in config["layers"]:
-            model.add(registry.deserialize(layer_config, custom_objects), rebuild=False)
+            layer = next((layer for known, layer in made if known == layer_config), None)
+            if layer is None:
+                layer = registry.deserialize(layer_config, custom_objects)
+                made.append((layer_config, layer))
+            model.add(layer, rebuild=False)
         model._rebuild()
         shape = config.get("build_input_shape")
         if not model.built and shape and _is_shape(shape) and model._layers:
             model.build(tuple(shape))
-        if not config.get("trainable", True):
-            model.trainable = False
+        model._trainable = config.get("trainable", True)  # the layers' configs say their own
         return model
 
     def to_json(self, **options: Any) -> str:
@@ -389,7 +405,9 @@ def _declared_input(layer: Layer) -> InputLayer | None:
 
 
 def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, Sequence) and all(size is None or isinstance(size, int) for size in shape)
+    return isinstance(shape, Sequence) and all(
+        size is None or arguments.is_integer(size) for size in shape
+    )
 
 
 def _pass_through(layer: Layer, shape: Any) -> Any:
@@ -397,21 +415,12 @@ def _pass_through(layer: Layer, shape: Any) -> Any:
     known = layer._flow
     if known is not None and known[0] == shape and layer.built:
         return known[1]
-    if isinstance(layer, Sequential) and not layer.built:
+    if not layer.built:
         layer.build(shape)
-    elif not layer.built:
-        layer.build(shape)
-        _build_sublayers(layer, shape)
+        if not isinstance(layer, Sequential):
+            build_sublayers(layer, shape, layer._declared_dtype or layer._compute_dtype)
+    layer._check_shape(shape)
     output_shape = layer.compute_output_shape(shape)
-    layer._flow = (shape, output_shape)
+    if not isinstance(layer, Sequential):
+        layer._flow = (shape, output_shape)
     return output_shape
-
-
-def _build_sublayers(layer: Layer, shape: Any) -> None:
-    """Build layers that a composite layer holds, which only a call shows the shapes of."""
-    if all(part.built for part in layer.modules() if isinstance(part, Layer)):
-        return
-    concrete = tuple(1 if size is None else size for size in shape)
-    zeros = torch.zeros(concrete, dtype=dtypes.torch_dtype(layer.compute_dtype))
-    with torch.no_grad(), mode(layer, False), naming.scope(layer.name):
-        layer(zeros)

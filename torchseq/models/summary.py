@@ -11,7 +11,6 @@ import html
 import math
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -27,8 +26,6 @@ _COLUMNS = (("Layer (type)", "left"), ("Output Shape", "left"), ("Param #", "rig
 _TRAINABLE_COLUMN = ("Trainable", "center")
 _NARROWEST_COLUMN = 4
 _MEMORY_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
-# rich drops these from what it prints: bell, backspace, vertical tab, form feed, return.
-_DROPPED_CONTROLS = dict.fromkeys((7, 8, 11, 12, 13))
 
 
 def print_summary(
@@ -62,16 +59,16 @@ def print_summary(
     columns, length = _layout(line_length, positions, show_trainable)
     rows = list(_rows(model, expand_nested, show_trainable, layer_range))
     target = console.detect(is_captured=print_fn is not None)
-    title = [Segment(f'Model: "{_as_printed(model.name)}"', "bold")]
+    title = [Segment(f'Model: "{console.as_printed(model.name)}"', "bold")]
     lines = text_table.wrap(title, target.width)
     lines += text_table.draw_table(columns, rows, length, target.has_unicode)
     for total in _totals(model):
         lines += text_table.wrap(total, target.width)
-    text = text_table.render(lines, target.width, target.colors, target.is_bold)
+    text = console.render(lines, target)
     if print_fn is not None:
         print_fn(text)
     else:
-        _write(text)
+        console.write(text)
 
 
 def summary_html(model: Any) -> str:
@@ -81,19 +78,22 @@ def summary_html(model: Any) -> str:
     body = ""
     for row in _rows(model):
         cells = (
-            f'<td style="{cell}{align};white-space:pre-wrap">{html.escape(_plain(text))}</td>'
+            f'<td style="{cell}{align};white-space:pre-wrap">{_escaped(text)}</td>'
             for text, (_, align) in zip(row, _COLUMNS, strict=True)
         )
         body += f"<tr>{''.join(cells)}</tr>"
     totals = "<br>".join(
-        f"<b>{html.escape(label.text.strip())}</b> {html.escape(_plain(rest))}"
-        for label, *rest in _totals(model)
+        f"<b>{_escaped([label])}</b> {_escaped(rest)}" for label, *rest in _totals(model)
     )
     return (
         f"<div><b>Model: &quot;{html.escape(model.name)}&quot;</b>"
         f'<table style="border-collapse:collapse;margin:.5em 0">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{totals}</div>"
     )
+
+
+def _escaped(text: Sequence[Segment]) -> str:
+    return html.escape(text_table.plain(text).strip())
 
 
 # --- layout -------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _layer_rows(
     prefix = "   " * depth + "└ " if depth else ""
     row = [
         [
-            Segment(f"{_as_printed(prefix + layer.name)} ("),
+            Segment(f"{console.as_printed(prefix + layer.name)} ("),
             Segment(type(layer).__name__, "class"),
             Segment(")"),
         ],
@@ -194,23 +194,6 @@ def _layer_rows(
     if expand_nested:
         for inner in getattr(layer, "layers", None) or ():
             yield from _layer_rows(inner, expand_nested, show_trainable, depth + 1)
-
-
-def _as_printed(name: str) -> str:
-    r"""Return a name as it comes out of rich's markup, in which Keras puts it escaped.
-
-    Brackets come through, but a backslash before one that starts no tag is lost, and a single one
-    at the end is doubled.
-
-    Example:
-        >>> print(_as_printed(r"block[a]"), _as_printed(r"\[0]"), _as_printed("end\\"))
-        block[a] [0] end\\
-    """
-    if name.endswith("\\") and not name.endswith("\\\\"):
-        name += "\\"
-    parts = re.split(r"(\\*\[[a-z#/@][^[]*?])", name)  # odd ones look like tags
-    parts[::2] = [part.replace("\\[", "[") for part in parts[::2]]
-    return "".join(parts).translate(_DROPPED_CONTROLS).expandtabs(8)
 
 
 def _shape(shape: Any) -> Iterator[Segment]:
@@ -310,16 +293,3 @@ def readable_size(num_bytes: float) -> str:
             return f"{num_bytes:.2f} {unit}"
         num_bytes /= 1024
     return f"{num_bytes:.2f} {_MEMORY_UNITS[-1]}"
-
-
-# --- output -------------------------------------------------------------------------------------
-
-
-def _plain(text: Iterable[Segment]) -> str:
-    return "".join(piece.text for piece in text).strip()
-
-
-def _write(text: str) -> None:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
-    sys.stdout.flush()

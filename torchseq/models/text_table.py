@@ -1,4 +1,4 @@
-"""Text in boxes, for a terminal: wrapping by words, alignment, cell widths, colors.
+"""Text in boxes, for a terminal: wrapping by words, alignment, cell widths.
 
 Source: the part of the package rich that Keras's summary uses (a Table with lines and fixed column
 widths, drawn as HEAVY_HEAD), so that the same text comes out without it.
@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Segment(NamedTuple):
-    """A run of text in one style: `""`, or a name in `STYLES`."""
+    """A run of text in one style: `""`, or a name in `console.STYLES`."""
 
     text: str
     style: str = ""
@@ -24,16 +24,6 @@ class Segment(NamedTuple):
 Text: TypeAlias = Sequence[Segment]
 Line: TypeAlias = list[Segment]
 _Characters: TypeAlias = list[Segment]  # of one character each
-
-# Style -> is it bold; its color in 256-color terminals; in terminals of 16 colors.
-STYLES = {
-    "bold": (True, "", ""),
-    "class": (False, "38;5;33", "94"),
-    "number": (False, "38;5;34", "32"),
-    "unknown": (False, "38;5;45", "96"),
-    "yes": (True, "38;5;34", "32"),
-    "no": (True, "91", "91"),
-}
 
 
 class Column(NamedTuple):
@@ -122,12 +112,12 @@ def wrap(
         return []
     lines = []
     for paragraph in _paragraphs(text):
-        offsets = _break_offsets(_plain(paragraph), width, folds=not is_cell)
+        offsets = _break_offsets(plain(paragraph), width, folds=not is_cell)
         for start, end in zip([0, *offsets], [*offsets, len(paragraph)], strict=True):
             line = _without_overhang(paragraph[start:end], width)
             if align in {"right", "center"}:
-                line = line[: len(_plain(line).rstrip())]
-            line = _shortened(line, width) if is_cell else _cut(line, width)
+                line = line[: len(plain(line).rstrip())]
+            line = _shortened(line, width) if is_cell else cut(line, width)
             lines.append(_joined(_padded(line, width, align, fill_style)))
     return lines
 
@@ -175,13 +165,13 @@ def _chopped(word: str, width: int) -> list[str]:
 
 def _without_overhang(line: _Characters, width: int) -> _Characters:
     """Drop the white space at the end that would stand outside."""
-    blanks = len(line) - len(_plain(line).rstrip())
+    blanks = len(line) - len(plain(line).rstrip())
     overhang = min(blanks, max(0, len(line) - width))
     return line[: len(line) - overhang]
 
 
 def _padded(line: _Characters, width: int, align: str, fill_style: str) -> _Characters:
-    room = width - cell_width(_plain(line))
+    room = width - cell_width(plain(line))
     before = {"right": room, "center": room // 2}.get(align, 0)
     after = room - before if align else 0
     blank = Segment(" ", fill_style)
@@ -190,15 +180,15 @@ def _padded(line: _Characters, width: int, align: str, fill_style: str) -> _Char
 
 def _shortened(line: _Characters, width: int) -> _Characters:
     """Return the line, with an ellipsis in place of what does not fit."""
-    if cell_width(_plain(line)) <= width:
+    if cell_width(plain(line)) <= width:
         return line
-    kept = _cut(line, width - 1)
+    kept = cut(line, width - 1)
     return [*kept, Segment("…", line[len(kept)].style)]
 
 
-def _cut(line: _Characters, width: int) -> _Characters:
+def cut(line: _Characters, width: int) -> _Characters:
     """Return as much as fits; half a wide character at the end becomes a blank."""
-    if cell_width(_plain(line)) <= width:
+    if cell_width(plain(line)) <= width:
         return line
     kept: _Characters = []
     used = 0
@@ -212,14 +202,15 @@ def _cut(line: _Characters, width: int) -> _Characters:
     return kept
 
 
-def _plain(text: Text) -> str:
+def plain(text: Text) -> str:
+    """Return a text without its styles."""
     return "".join(piece.text for piece in text)
 
 
 def _joined(line: _Characters) -> Line:
     """Put characters of one style together again."""
     return [
-        Segment(_plain(list(run)), style) for style, run in groupby(line, lambda piece: piece.style)
+        Segment(plain(list(run)), style) for style, run in groupby(line, lambda piece: piece.style)
     ]
 
 
@@ -299,35 +290,3 @@ def _draw_row(
             line += [Segment(border.divider), *piece] if index else piece
         drawn.append([*line, Segment(border.right)])
     return drawn
-
-
-# --- output -------------------------------------------------------------------------------------
-
-
-def render(lines: Sequence[Line], width: int, colors: int = 0, is_bold: bool = False) -> str:
-    """Return lines as they are written to a console, the last one ended too.
-
-    Args:
-        lines: what is beyond `width` is cut off.
-        width: cells of the console.
-        colors: 256, 16, or 0 for none.
-        is_bold: whether bold is shown.
-    """
-    shown = ""
-    for line in lines:
-        room = width
-        for piece in line:
-            text = _plain(_cut([Segment(one) for one in piece.text], room))
-            room -= cell_width(text)
-            shown += _styled(text, piece.style, colors, is_bold)
-        shown += "\n"
-    return shown
-
-
-def _styled(text: str, style: str, colors: int, is_bold: bool) -> str:
-    if not text or not style:
-        return text
-    bold, of_256, of_16 = STYLES[style]
-    color = {256: of_256, 16: of_16}.get(colors, "")
-    codes = ";".join(code for code in ("1" if bold and is_bold else "", color) if code)
-    return f"\x1b[{codes}m{text}\x1b[0m" if codes else text

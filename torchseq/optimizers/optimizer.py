@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -80,7 +81,7 @@ class Optimizer:
         self._weights: list[Variable] = []
         self._params: list[Tensor] = []
         self._slots: Slots = {}
-        self._excluded: set[int] = set()
+        self._excluded: list[Variable] = []
         self._excluded_names: re.Pattern[str] | None = None
         # Both live on the host: a step reads them, and must not wait for a device.
         self._iterations = _host_variable(0, torch.int64, f"{self.name}/iteration")
@@ -105,6 +106,11 @@ class Optimizer:
         for name in ("ema_overwrite_frequency", "gradient_accumulation_steps"):
             if getattr(self, name) is not None:
                 arguments.positive_integer(self, name, getattr(self, name))
+        if self.gradient_accumulation_steps == 1:
+            raise ValueError(
+                f"{type(self).__name__}: `gradient_accumulation_steps` must be at least 2; got 1. "
+                "Leave it out to update in every step."
+            )
 
     # --- State ---------------------------------------------------------------------------------
 
@@ -167,17 +173,60 @@ class Optimizer:
         return float(rate.tensor if isinstance(rate, Variable) else self._scheduled_rate())
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Make the state for these weights (variables or parameters), once."""
-        if self.built:
-            return
-        self._weights = [_as_variable(weight) for weight in variables]
-        self._params = [weight.tensor for weight in self._weights]
+        """Make the state for these weights (variables or parameters).
+
+        Later calls add state for weights that are new, such as those of a layer that was frozen,
+        keep what is there, and let it follow weights that went to another device or dtype.
+        """
+        weights = [_as_variable(weight) for weight in variables]
+        known = {id(param) for param in self._params}
+        if not self.built or any(id(weight.tensor) not in known for weight in weights):
+            given = {id(weight.tensor) for weight in weights}
+            others = [weight for weight in self._weights if id(weight.tensor) not in given]
+            self._make_state([*weights, *others])
+        for tensors in self._slots.values():
+            for tensor, param in zip(tensors, self._params, strict=True):
+                if tensor.device != param.device or tensor.dtype is not param.dtype:
+                    tensor.data = tensor.to(param)
+
+    def _make_state(self, weights: list[Variable]) -> None:
+        """Make the state for these weights anew, with the values that are there already."""
+        indices = {id(param): index for index, param in enumerate(self._params)}
+        before = self._slots
+        self._variables = self._variables[: 2 if isinstance(self._learning_rate, Variable) else 1]
+        self._slots = {}
+        self._weights = weights
+        self._params = [weight.tensor for weight in weights]
         if self.use_ema:
             self.add_slots("average")
         if self.gradient_accumulation_steps:
             self.add_slots("gradient_accumulator")
         self.build_slots()
+        if self.use_ema and self._count():
+            torch._foreach_copy_(self._slots["average"], [param.detach() for param in self._params])
+        for index, param in enumerate(self._params):
+            for name, tensors in before.items() if id(param) in indices else ():
+                self._slots[name][index].copy_(tensors[indices[id(param)]])
         self.built = True
+
+    def knows_any(self, variables: Iterable[Any]) -> bool:
+        """Tell whether it has state for any of these weights."""
+        known = {id(param) for param in self._params}
+        return any(id(_as_variable(weight).tensor) in known for weight in variables)
+
+    def twin(self) -> Optimizer:
+        """Return an optimizer for other weights: with no state yet, and the same learning rate.
+
+        So one object can be compiled into several models. Setting the rate sets it for all.
+        """
+        other = copy.copy(self)
+        other.built = False
+        other._weights, other._params, other._slots = [], [], {}
+        other._iterations = _host_variable(0, torch.int64, self._iterations.path)
+        other._variables = [other._iterations]
+        if isinstance(self._learning_rate, Variable):
+            other._variables.append(self._learning_rate)
+        return other
 
     def build_slots(self) -> None:
         """Make the state; an optimizer with state writes it, by `add_slots`."""
@@ -240,7 +289,7 @@ class Optimizer:
                 f"{type(self).__name__}: exclude_from_weight_decay must be called before the "
                 "optimizer is built, that is before training starts."
             )
-        self._excluded = {id(_as_variable(weight).tensor) for weight in var_list or ()}
+        self._excluded = [_as_variable(weight) for weight in var_list or ()]
         names = sorted(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
@@ -362,7 +411,7 @@ class Optimizer:
         return [index for index in indices if self._decays(self._weights[index])]
 
     def _decays(self, weight: Variable) -> bool:
-        if id(weight.tensor) in self._excluded:
+        if any(weight.tensor is excluded.tensor for excluded in self._excluded):
             return False
         pattern = self._excluded_names
         return pattern is None or pattern.search(weight.name) is None

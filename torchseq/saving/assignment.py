@@ -139,8 +139,9 @@ def plan_optimizer(plan: Plan, optimizer: Any, weights: list[Any], sources: list
     if not optimizer.built and len(sources) > len(optimizer.variables):
         optimizer.build(weights)
     variables = list(optimizer.variables)
-    if all(is_counter(source.path) for source in sources):  # saved before the first step
-        variables = [variable for variable in variables if is_counter(variable.path)]
+    counters = [variable for variable in variables if is_counter(variable.path)]
+    if len(counters) == len(sources):  # saved before the first step
+        variables = counters
     if len(variables) == len(sources):
         plan.add_all(variables, sources, "the optimizer")
         return

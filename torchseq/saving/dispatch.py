@@ -3,7 +3,7 @@
 Saving goes by the file's suffix, loading by its contents.
 
 Source: keras.saving. Known differences: `.safetensors`, the format to prefer; `overwrite=False`
-raises where Keras asks at a prompt; weights go to and from `.h5` in Keras 2's layout.
+raises where Keras asks at a prompt; `save_weights` writes Keras 2's layout to a plain `.h5`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchseq.base.errors import FileFormatError, UnsupportedFeatureError
-from torchseq.saving import detection, legacy_h5, native
+from torchseq.base.errors import UnsupportedFeatureError
+from torchseq.saving import detection, keras_weights, keras_zip, legacy_h5, native
 
-_H5_SUFFIXES = (".h5", ".hdf5")
+_MODEL_SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5")
+_WEIGHT_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".hdf5")
 _SAVE_FORMATS = {None: "", "h5": ".h5", "keras": ".keras", "safetensors": ".safetensors"}
-_USE_NOW = "Use .safetensors, which holds all of a model, or .h5, which Keras reads too."
+_USE_NOW = "Prefer .safetensors; Keras reads the others."
 
 PathLike = str | os.PathLike[str]
 
@@ -28,7 +29,7 @@ def save_model(model: Any, filepath: PathLike, overwrite: bool = True, **options
 
     Args:
         model: the model.
-        filepath: ends in `.safetensors` or `.h5`; the folder must exist.
+        filepath: ends in `.safetensors`, `.keras` or `.h5`; the folder must exist.
         overwrite: replace a file that is there.
         **options: `include_optimizer` (True), and Keras's older `save_format` (`"h5"`, ...),
             which chooses the format where the path has no suffix.
@@ -37,7 +38,7 @@ def save_model(model: Any, filepath: PathLike, overwrite: bool = True, **options
         ValueError: no format has this suffix, or the model cannot be written.
         FileExistsError: the file exists and `overwrite` is False.
         FileNotFoundError: the folder does not exist.
-        UnsupportedFeatureError: a Keras format that is not offered yet.
+        UnsupportedFeatureError: `save_format` names a format that is not offered.
 
     Source: keras.saving.save_model.
     """
@@ -49,10 +50,12 @@ def save_model(model: Any, filepath: PathLike, overwrite: bool = True, **options
             f"save_model: options must be `include_optimizer` or `save_format`; got "
             f"{sorted(options)}."
         )
-    suffix = _suffix_to_write("save_model", filepath, save_format)
+    suffix = _suffix_to_write("save_model", filepath, save_format, _MODEL_SUFFIXES)
     _check_target(filepath, overwrite)
     if suffix == ".safetensors":
         native.save_model(model, filepath, include_optimizer)
+    elif suffix == ".keras":
+        keras_zip.save_model(model, filepath, include_optimizer)
     else:
         _must_be_built(model, "save_model")
         legacy_h5.save_model(model, filepath, include_optimizer)
@@ -63,7 +66,7 @@ def save_weights(model: Any, filepath: PathLike, overwrite: bool = True, **optio
 
     Args:
         model: a built model.
-        filepath: ends in `.safetensors` or `.h5`; the folder must exist.
+        filepath: ends in `.safetensors`, `.weights.h5` or `.h5`; the folder must exist.
         overwrite: replace a file that is there.
         **options: Keras's older `save_format`, as in `save_model`.
 
@@ -71,18 +74,20 @@ def save_weights(model: Any, filepath: PathLike, overwrite: bool = True, **optio
         ValueError: no format has this suffix, or the model is not built.
         FileExistsError: the file exists and `overwrite` is False.
         FileNotFoundError: the folder does not exist.
-        UnsupportedFeatureError: a Keras format that is not offered yet.
+        UnsupportedFeatureError: `save_format` names a format that is not offered.
 
     Source: keras.saving.save_weights, which writes `.weights.h5` alone.
     """
     save_format = options.pop("save_format", None)
     if options:
         raise ValueError(f"save_weights: no such options: {sorted(options)}.")
-    suffix = _suffix_to_write("save_weights", filepath, save_format)
+    suffix = _suffix_to_write("save_weights", filepath, save_format, _WEIGHT_SUFFIXES)
     _must_be_built(model, "save_weights")
     _check_target(filepath, overwrite)
     if suffix == ".safetensors":
         native.save_weights(model, filepath)
+    elif suffix == ".weights.h5":
+        keras_weights.save_weights(model, filepath)
     else:
         legacy_h5.save_weights(model, filepath)
 
@@ -96,7 +101,7 @@ def load_model(
     """Return the model in a file, compiled as it was and with its optimizer's state.
 
     Args:
-        filepath: what `save_model` wrote, here or in Keras (`.h5`).
+        filepath: what `save_model` wrote, here or in Keras (`.keras`, `.h5`).
         custom_objects: name in the file -> class or function of yours.
         compile: compile it as it was.
         safe_mode: accepted for Keras's sake; no file can run code here, with or without it.
@@ -104,7 +109,7 @@ def load_model(
     Raises:
         FileNotFoundError: there is no such file.
         FileFormatError: it is damaged, something else, or holds what torchseq does not know.
-        UnsupportedFeatureError: it holds code, or a Keras format that is not offered yet.
+        UnsupportedFeatureError: it holds code.
 
     Source: keras.saving.load_model.
     """
@@ -113,7 +118,7 @@ def load_model(
         return native.load_model(filepath, custom_objects, compile)
     if kind == detection.HDF5:
         return legacy_h5.load_model(filepath, custom_objects, compile)
-    raise _zip_file(filepath)
+    return keras_zip.load_model(filepath, custom_objects, compile)
 
 
 def load_weights(
@@ -126,34 +131,38 @@ def load_weights(
 
     Args:
         model: a built model.
-        filepath: what `save_weights` or `save_model` wrote, here or in Keras (`.h5`).
+        filepath: what `save_weights` or `save_model` wrote, here or in Keras.
         skip_mismatch: leave out what does not fit, with a warning.
-        by_name: match layers by name instead of by order (`.h5`).
+        by_name: match layers by name instead of by order (the older `.h5` layout).
 
     Raises:
         FileNotFoundError: there is no such file.
         FileFormatError: it is damaged or something else, or names or shapes do not fit.
         ValueError: the model is not built; `by_name` with another format.
-        UnsupportedFeatureError: a Keras format that is not offered yet.
 
     Source: keras.saving.load_weights.
     """
     _must_be_built(model, "load_weights")
     kind = detection.kind_of_file(filepath)
-    if kind == detection.HDF5:
-        legacy_h5.load_weights(model, filepath, skip_mismatch, by_name)
-    elif kind == detection.ZIP:
-        raise _zip_file(filepath)
-    elif by_name:
+    is_legacy = kind == detection.HDF5 and legacy_h5.is_legacy(filepath)
+    if by_name and not is_legacy:
         raise ValueError(
-            "load_weights: `by_name` must be False for a .safetensors file, whose weights always "
-            "go by name; got by_name=True. Leave it out."
+            f"load_weights: `by_name` must be False for {os.fspath(filepath)!r}, since only the "
+            "older .h5 layout has layers' names; got by_name=True. Leave it out."
         )
+    if is_legacy:
+        legacy_h5.load_weights(model, filepath, skip_mismatch, by_name)
+    elif kind == detection.HDF5:
+        keras_weights.load_weights(model, filepath, skip_mismatch)
+    elif kind == detection.ZIP:
+        keras_zip.load_weights(model, filepath, skip_mismatch)
     else:
         native.load_weights(model, filepath, skip_mismatch)
 
 
-def _suffix_to_write(owner: str, filepath: PathLike, save_format: str | None) -> str:
+def _suffix_to_write(
+    owner: str, filepath: PathLike, save_format: str | None, suffixes: tuple[str, ...]
+) -> str:
     name = os.fspath(filepath).lower()
     if save_format not in _SAVE_FORMATS:
         raise UnsupportedFeatureError(
@@ -161,16 +170,12 @@ def _suffix_to_write(owner: str, filepath: PathLike, save_format: str | None) ->
             f"save_format={save_format!r}. {_USE_NOW}"
         )
     suffix = Path(name).suffix or _SAVE_FORMATS[save_format]
-    if name.endswith(".weights.h5") or suffix == ".keras":
-        ending = ".keras" if suffix == ".keras" else ".weights.h5"
-        raise UnsupportedFeatureError(
-            f"{owner}: Keras 3's {ending} format is not offered yet; got "
-            f"{os.fspath(filepath)!r}. {_USE_NOW}"
-        )
-    if suffix != ".safetensors" and suffix not in _H5_SUFFIXES:
+    if name.endswith(".weights.h5"):
+        suffix = ".weights.h5"
+    if suffix not in suffixes:
         raise ValueError(
-            f"{owner}: the path must end in .safetensors or .h5; got {os.fspath(filepath)!r}. "
-            f"{_USE_NOW}"
+            f"{owner}: the path must end in one of {list(suffixes)}; got "
+            f"{os.fspath(filepath)!r}. {_USE_NOW}"
         )
     return suffix
 
@@ -195,16 +200,3 @@ def _must_be_built(model: Any, owner: str) -> None:
             "not. Call it on data, call model.build(input_shape), or give its first layer an "
             "`input_shape`."
         )
-
-
-def _zip_file(filepath: PathLike) -> Exception:
-    name = os.fspath(filepath)
-    if name.endswith(".keras"):
-        return UnsupportedFeatureError(
-            f"{name}: Keras 3's .keras format is not offered yet. In Keras, save the model with "
-            "model.save('m.h5') and load that here."
-        )
-    return FileFormatError(
-        f"{name}: the file must hold a model or weights (.safetensors, .keras, .h5); found a zip "
-        "archive. Give the path of a file that model.save or model.save_weights wrote."
-    )

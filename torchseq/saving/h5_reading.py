@@ -8,6 +8,7 @@ Source: https://support.hdfgroup.org/documentation/hdf5/latest/ (links, storage,
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator
@@ -50,6 +51,34 @@ class H5Reader:
             FileFormatError: there is none, or it is reached by a link.
         """
         return self._child(parent, name, is_group=True)
+
+    def find_group(self, parent: Any, name: str) -> Any:
+        """Returns the group `name` below `parent`, None if there is none.
+
+        Raises:
+            FileFormatError: it is reached by a link.
+        """
+        with self._readable(name):
+            is_there = name in parent
+        return self.group(parent, name) if is_there else None
+
+    def entries(self, group: Any) -> list[str]:
+        """Returns the names of what a group holds.
+
+        Raises:
+            FileFormatError: the file is damaged there.
+        """
+        with self._readable(group.name):
+            return list(group)
+
+    def has_attribute(self, group: Any, name: str) -> bool:
+        """Tells whether a group has an attribute.
+
+        Raises:
+            FileFormatError: the file is damaged there.
+        """
+        with self._readable(f"{group.name}@{name}"):
+            return name in group.attrs
 
     def text(self, group: Any, name: str) -> str | None:
         """Returns a text attribute, None if there is none.
@@ -113,7 +142,7 @@ class H5Reader:
 
         def read() -> Any:
             with self._readable(entry):
-                return dataset[()]
+                return np.asarray(dataset[()]).astype(dtype.newbyteorder("="))
 
         return Source(entry, tuple(shape), dtype.name, read, path=name)
 
@@ -147,16 +176,20 @@ class H5Reader:
         return current
 
     def _attribute(self, group: Any, name: str) -> Any:
+        h5py = require("h5py", "keras-files", "load_model('m.h5')")
         with self._readable(f"{group.name}@{name}"):
             if name not in group.attrs:
                 return None
             attribute = group.attrs.get_id(name)
-            declared_bytes = math.prod(attribute.shape) * attribute.get_type().get_size()
+            num_entries, kind = math.prod(attribute.shape), attribute.get_type()
+            # A list of nothing has a number's type. Any other type is no text, and HDF5 crashes
+            # on some that damage makes (h5py 3.16).
+            if num_entries and not isinstance(kind, h5py.h5t.TypeStringID):
+                raise self._error(group, name, "must hold text", type(kind).__name__)
             # A single text is stored by reference and may be long.
-            if declared_bytes > limits.NAME_LIST_BYTES and attribute.shape:
-                raise self._error(
-                    group, name, f"must have at most {limits.NAME_LIST_BYTES} bytes", declared_bytes
-                )
+            if attribute.shape and num_entries * kind.get_size() > limits.NAME_LIST_BYTES:
+                must = f"must have at most {limits.NAME_LIST_BYTES} bytes"
+                raise self._error(group, name, must, f"{num_entries} entries")
             return group.attrs[name]
 
     def _error(self, group: Any, name: str, must: str, got: object) -> FileFormatError:
@@ -180,12 +213,15 @@ class H5Reader:
 
 
 @contextmanager
-def open_h5(path: str | os.PathLike[str], feature: str) -> Iterator[H5Reader]:
+def open_h5(
+    path: str | os.PathLike[str], feature: str, contents: io.BytesIO | None = None
+) -> Iterator[H5Reader]:
     """Yields a reader of an HDF5 file.
 
     Args:
         path: the file, which must exist.
         feature: who needs h5py, for the error without it.
+        contents: the HDF5 file itself, where `path` is an archive around it.
 
     Raises:
         ImportError: h5py is not installed.
@@ -194,7 +230,7 @@ def open_h5(path: str | os.PathLike[str], feature: str) -> Iterator[H5Reader]:
     h5py = require("h5py", "keras-files", feature)
     name = os.fspath(path)
     try:
-        file = h5py.File(name, "r")
+        file = h5py.File(name if contents is None else contents, "r")
     except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(
             f"{name}: the file must be a whole HDF5 file; HDF5 says: {error}. "

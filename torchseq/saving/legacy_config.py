@@ -201,7 +201,8 @@ def _legacy_nested(config: Any) -> Any:
     if not isinstance(config, Mapping):
         return config
     if config.get("class_name") == "function":
-        return config.get("registered_name") or config["config"]
+        registered = config.get("registered_name")
+        return config["config"] if registered in (None, "function") else registered
     if "class_name" in config:
         return legacy(config)
     return {key: _legacy_nested(value) for key, value in config.items()}

@@ -177,6 +177,18 @@ def load_model(
     return model
 
 
+def is_legacy(path: str | os.PathLike[str]) -> bool:
+    """Tells whether an HDF5 file has this layout, rather than that of `.weights.h5`.
+
+    Raises:
+        ImportError: h5py is not installed.
+        FileFormatError: the file is damaged.
+    """
+    with open_h5(path, "model.load_weights('m.h5')") as reader:
+        is_new = reader.find_group(reader.root, "layers") is not None
+        return not is_new or reader.has_attribute(reader.root, "layer_names")
+
+
 def load_weights(
     model: Any,
     path: str | os.PathLike[str],
@@ -197,8 +209,8 @@ def load_weights(
     """
     with open_h5(path, "model.load_weights('m.h5')") as reader:
         group = reader.root
-        if "layer_names" not in group.attrs and "model_weights" in group:
-            group = reader.group(group, "model_weights")
+        if not reader.has_attribute(group, "layer_names"):
+            group = reader.find_group(group, "model_weights") or group
         plan = Plan(reader.path, skip_mismatch)
         if by_name:
             _plan_by_name(reader, group, model, plan)
@@ -249,14 +261,15 @@ def _compile(reader: H5Reader, model: Any, plan: Plan) -> None:
     if training is None:
         return
     try:
-        model.compile_from_config(legacy_config.compile_config(training))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        config = legacy_config.compile_config(training)
+    except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(
-            f"{reader.path}: the compile arguments in 'training_config' must be known here; "
-            f"{type(error).__name__}: {error} Pass compile=False and compile the model yourself."
+            f"{reader.path}: entry 'training_config' must name an optimizer and a loss; "
+            f"{type(error).__name__}: {error}. Pass compile=False and compile the model yourself."
         ) from error
-    if "optimizer_weights" in reader.root:
-        group = reader.group(reader.root, "optimizer_weights")
+    reconstruction.compile_model(model, config, reader.path)
+    group = reader.find_group(reader.root, "optimizer_weights")
+    if group is not None:
         sources = [reader.array(group, name) for name in reader.names(group, "weight_names")]
         weights = model.trainable_weights
         sources = legacy_optimizer.in_todays_order(sources, model.optimizer, weights)

@@ -42,11 +42,7 @@ def parse_json(text: str | bytes, path: str | os.PathLike[str], entry: str) -> A
     Raises:
         FileFormatError: it is no JSON, is larger than `JSON_BYTES`, or deeper than `JSON_DEPTH`.
     """
-    if len(text) > JSON_BYTES:
-        raise FileFormatError(
-            f"{path}: entry {entry!r} must have at most {JSON_BYTES} bytes; got {len(text)}. "
-            "The file is damaged or was not written by Keras or torchseq."
-        )
+    check_json_size(len(text), path, entry)
     try:
         value = json.loads(text)
     # A digit string can be too long for an int (ValueError), nesting too deep for the parser.
@@ -63,6 +59,19 @@ def parse_json(text: str | bytes, path: str | os.PathLike[str], entry: str) -> A
     return value
 
 
+def check_json_size(json_bytes: int, path: str | os.PathLike[str], entry: str) -> None:
+    """Checks that a JSON text may be read.
+
+    Raises:
+        FileFormatError: it is larger than `JSON_BYTES`.
+    """
+    if json_bytes > JSON_BYTES:
+        raise FileFormatError(
+            f"{path}: entry {entry!r} must have at most {JSON_BYTES} bytes; got {json_bytes}. "
+            "The file is damaged or was not written by Keras or torchseq."
+        )
+
+
 def is_within_depth(value: Any, depth: int) -> bool:
     """Tells whether lists and mappings are nested at most `depth` deep.
 
@@ -72,14 +81,14 @@ def is_within_depth(value: Any, depth: int) -> bool:
     """
     level = [value]
     for _ in range(depth + 1):
+        level = [entry for entry in level if isinstance(entry, dict | list)]
+        if not level:
+            return True
         level = [
             child
             for entry in level
-            if isinstance(entry, dict | list)
             for child in (entry.values() if isinstance(entry, dict) else entry)
         ]
-        if not level:
-            return True
     return False
 
 

@@ -177,7 +177,7 @@ def load_model(
         compiled = reader.metadata.get("compile")
         if compile and compiled:
             with registry.custom_object_scope(custom_objects or {}):
-                _compile(reader, model, compiled)
+                reconstruction.compile_model(model, compiled, reader.path)
             sources = [reader.source(key) for key in reader.optimizer_keys]
             plan_optimizer(plan, model.optimizer, model.trainable_weights, sources)
         tensors = {key: source.read() for key, source in state.items()}
@@ -298,13 +298,3 @@ def _matching(reader: _Reader, model: Any, skip_mismatch: bool = False) -> dict[
                 f"{source.shape}, dtype {source.dtype}."
             )
     return matching
-
-
-def _compile(reader: _Reader, model: Any, config: Config) -> None:
-    try:
-        model.compile_from_config(config)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FileFormatError(
-            f"{reader.path}: the compile arguments must be known here; {type(error).__name__}: "
-            f"{error} Pass compile=False and compile the model yourself."
-        ) from error

@@ -39,9 +39,23 @@ def rebuild(
     refuse_code(config, path)
     with registry.custom_object_scope(custom_objects or {}):
         with _same_random_numbers_after(), torch.device("meta"):
-            sketch = _made(config, path, custom_objects)
-        check(sketch)
+            sketch = _sketched(config, path, custom_objects)
+        if sketch is not None:
+            check(sketch)
         return _made(config, path, custom_objects)
+
+
+def _sketched(config: Config, path: str | os.PathLike[str], custom_objects: Any) -> Any:
+    """Returns the model without memory; None if a class of the caller's cannot do without."""
+    try:
+        return _made(config, path, custom_objects)
+    except FileFormatError as error:
+        has_own_classes = bool(custom_objects or registry.get_custom_objects())
+        cause = error.__cause__
+        reads_values = isinstance(cause, RuntimeError) and "meta tensor" in str(cause).lower()
+        if has_own_classes and reads_values:
+            return None
+        raise
 
 
 @contextmanager
@@ -72,6 +86,23 @@ def _made(config: Config, path: str | os.PathLike[str], custom_objects: Any) -> 
             f"{type(model).__name__}. Save a whole model with model.save(...)."
         )
     return model
+
+
+def compile_model(model: Any, config: Config, path: str | os.PathLike[str]) -> None:
+    """Compiles a model as a file says.
+
+    Raises:
+        FileFormatError: the compile arguments name something that is not known.
+    """
+    try:
+        model.compile_from_config(config)
+    except UnsupportedFeatureError:
+        raise
+    except Exception as error:  # of any type, as above
+        raise FileFormatError(
+            f"{path}: the compile arguments must be known here; {type(error).__name__}: {error} "
+            "Pass compile=False and compile the model yourself."
+        ) from error
 
 
 def refuse_code(config: Any, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torchseq import callbacks
+
+
+class Model:
+    def __init__(self) -> None:
+        self.metrics: list[Any] = []
+        self.saved: list[str] = []
+
+    def save(self, path: str, overwrite: bool) -> None:
+        assert Path(path).parent.is_dir()
+        self.saved.append(f"model {Path(path).name}")
+
+    def save_weights(self, path: str, overwrite: bool) -> None:
+        self.saved.append(f"weights {Path(path).name}")
+
+
+class Logs(dict):
+    """Counts what is read."""
+
+    def __init__(self, **values: float) -> None:
+        super().__init__(values)
+        self.read: list[str] = []
+
+    def __getitem__(self, name: str) -> float:
+        self.read.append(name)
+        return super().__getitem__(name)
+
+
+def checkpoint(path: Any, **options: Any) -> tuple[callbacks.ModelCheckpoint, Model]:
+    callback, model = callbacks.ModelCheckpoint(path, **options), Model()
+    callback.set_model(model)
+    return callback, model
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "h5", "hdf5", "keras", "weights.h5"])
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_any_suffix_is_handed_to_the_model(suffix: str, weights_only: bool, tmp_path: Path) -> None:
+    callback, model = checkpoint(tmp_path / f"a/b/m.{suffix}", save_weights_only=weights_only)
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert model.saved == [f"{'weights' if weights_only else 'model'} m.{suffix}"]
+
+
+def test_logs_are_read_only_as_far_as_the_name_needs(tmp_path: Path) -> None:
+    callback, model = checkpoint(tmp_path / "{epoch:03d}-{val_loss:.2f}.h5")
+    logs = Logs(loss=1.0, val_loss=0.25)
+    callback.on_epoch_end(4, logs)
+    assert logs.read == ["val_loss"]
+    assert model.saved == ["model 005-0.25.h5"]
+
+
+def test_batches_are_counted_over_epochs_and_named_from_one(tmp_path: Path) -> None:
+    callback, model = checkpoint(tmp_path / "{epoch}-{batch}.h5", save_freq=4)
+    for epoch in range(2):
+        callback.on_epoch_begin(epoch)
+        for batch in (1, 3, 5):  # two batches a step
+            callback.on_train_batch_end(batch, {})
+    assert model.saved == ["model 1-4.h5", "model 2-2.h5", "model 2-6.h5"]
+
+
+def test_nan_is_not_saved_as_the_best(tmp_path: Path) -> None:
+    callback, model = checkpoint(tmp_path / "m.h5", save_best_only=True, monitor="loss")
+    for epoch, loss in enumerate([float("nan"), 0.5, float("nan"), 0.7]):
+        callback.on_epoch_end(epoch, {"loss": loss})
+    assert model.saved == ["model m.h5"]
+
+
+def test_missing_names_raise_and_list_those_that_exist(tmp_path: Path) -> None:
+    callback, _ = checkpoint(tmp_path / "{epoch}-{acc:.2f}.h5")
+    with pytest.raises(ValueError, match=r"'acc' in filepath=.*there are epoch, loss, mae\."):
+        callback.on_epoch_end(0, {"loss": 1.0, "mae": 2.0})
+    callback, _ = checkpoint(tmp_path / "m.h5", save_best_only=True)
+    with pytest.raises(ValueError, match="monitor='val_loss', and there are 'loss'"):
+        callback.on_epoch_end(0, {"loss": 1.0})
+
+
+def test_monitor_does_not_matter_unless_it_is_used(tmp_path: Path) -> None:
+    callback, model = checkpoint(tmp_path / "m.h5", monitor="whatever")
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert model.saved
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("m.h5", {"save_freq": "batch"}, "`save_freq` must be 'epoch' or a positive"),
+        ("m.h5", {"save_freq": 0}, "`save_freq` must be 'epoch' or a positive"),
+        ("m.h5", {"mode": "best"}, "`mode` must be one of"),
+        ("{epoch", {}, "each field of `filepath` must look like"),
+    ],
+)
+def test_bad_arguments_are_refused(path: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        callbacks.ModelCheckpoint(path, **options)
