@@ -54,7 +54,7 @@ def test_order_is_a_function_of_the_seed() -> None:
     assert rows(source, 1) == rows(source, 1)
     assert rows(source, 1) != rows(source, 2)
     large = 2**62 - 1 + 7  # seeds of later passes
-    assert sorted(sum(rows(source, large), [])) == list(range(50))
+    assert sorted(number for batch in rows(source, large) for number in batch) == list(range(50))
 
 
 def test_batch_shuffle_keeps_batches_together_and_the_rest_last() -> None:
@@ -66,7 +66,7 @@ def test_batch_shuffle_keeps_batches_together_and_the_rest_last() -> None:
 
 
 def test_what_is_missing_is_none() -> None:
-    inputs, targets, weights = next(ArraySource(numbered(3)).batches())
+    _, targets, weights = next(ArraySource(numbered(3)).batches())
     assert targets is None
     assert weights is None
     _, targets, weights = next(ArraySource(numbered(3), sample_weight=[1, 2, 3]).batches())

@@ -67,7 +67,13 @@ def test_arrays_of_the_right_dtype_are_shared() -> None:
 
 def test_layouts(rng: np.random.Generator) -> None:
     values = rng.normal(size=(6, 4)).astype("float32")
-    for view in (values[::-1], values[:, ::-1], values[::2, 1:], values.T, np.asfortranarray(values)):
+    for view in (
+        values[::-1],
+        values[:, ::-1],
+        values[::2, 1:],
+        values.T,
+        np.asfortranarray(values),
+    ):
         np.testing.assert_array_equal(converted(view), view)
     np.testing.assert_array_equal(converted(np.broadcast_to(values[0], (3, 4))), [values[0]] * 3)
 
@@ -111,7 +117,10 @@ def test_list_of_one_array_is_the_array_and_of_several_their_rows() -> None:
         (3.0, "predict: `x` must have a batch axis; got a single number"),
         (np.float32(3), "predict: `x` must have a batch axis; got a single number"),
         (torch.tensor(3), "predict: `x` must have a batch axis; got a single number"),
-        ([[1.0], [1.0, 2.0]], "predict: `x` must be an array or tensor of numbers; got a list that"),
+        (
+            [[1.0], [1.0, 2.0]],
+            "predict: `x` must be an array or tensor of numbers; got a list that",
+        ),
         (["a", "b"], "got a list that makes an array of dtype <U1. Convert it to numbers"),
         ("text", "got a str that makes an array of dtype <U4"),
         ([None, 1.0], "got a list that makes an array of dtype object"),

@@ -9,7 +9,9 @@ from torchseq.data.arrays import ArraySource
 from torchseq.data.epochs import Epochs
 
 
-def source(count: int, batch_size: int = 4, shuffle: bool = False, owner: str = "fit") -> ArraySource:
+def source(
+    count: int, batch_size: int = 4, shuffle: bool = False, owner: str = "fit"
+) -> ArraySource:
     x = np.arange(count, dtype="float32")[:, None]
     return ArraySource(x, batch_size=batch_size, shuffle=shuffle, owner=owner)
 

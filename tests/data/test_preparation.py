@@ -40,7 +40,9 @@ def test_one_hot_rows_equal_keras(labels: Any, num_classes: int | None) -> None:
 def test_tensors_give_tensors() -> None:
     labels = torch.tensor([[0], [2]])
     ours = to_categorical(labels, 3)
-    assert ours.dtype is torch.float32  # Keras's torch backend gives integers, which few losses take
+    assert (
+        ours.dtype is torch.float32
+    )  # Keras's torch backend gives integers, which few losses take
     assert torch.equal(ours, keras.utils.to_categorical(labels, 3).float())
 
 

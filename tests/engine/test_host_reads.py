@@ -46,12 +46,13 @@ class HostReads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func.overloadpacket
-        if packet in _WAITING:
+        if packet in _WAITING or (packet in _BY_INDEX and _has_mask(args[1])):
             self.note(args[0])
-        elif packet in _BY_INDEX:
-            if any(index is not None and index.dtype is torch.bool for index in args[1]):
-                self.note(args[0])
         return func(*args, **(kwargs or {}))
+
+
+def _has_mask(indices: Any) -> bool:
+    return any(index is not None and index.dtype is torch.bool for index in indices)
 
 
 @contextmanager
@@ -69,6 +70,10 @@ def counting(host_tensors: list[Tensor]) -> Iterator[HostReads]:
     with reads:
         yield reads
     patch.undo()
+
+
+def rate() -> float:
+    return 0.01
 
 
 def compiled(optimizer: Any, outputs: int = 3) -> Any:
@@ -127,7 +132,7 @@ def reads_of_fit(steps: int, optimizer: Any, folder: Path, **options: Any) -> in
         lambda: torchseq.optimizers.SGD(momentum=0.9, global_clipnorm=1.0),
         lambda: torchseq.optimizers.RMSprop(use_ema=True, clipvalue=1.0),
         lambda: torchseq.optimizers.SGD(gradient_accumulation_steps=3, loss_scale_factor=8.0),
-        lambda: torchseq.optimizers.Adam(lambda: 0.01, use_ema=True, ema_overwrite_frequency=2),
+        lambda: torchseq.optimizers.Adam(rate, use_ema=True, ema_overwrite_frequency=2),
     ],
 )
 def test_reads_per_epoch_do_not_grow_with_the_steps(make: Any, tmp_path: Path) -> None:

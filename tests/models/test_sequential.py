@@ -325,7 +325,7 @@ def test_models_are_parts_of_torch_modules() -> None:
     assert not any(map(torch.equal, before, net.parameters()))
     stack = nn.Sequential(make_model(), nn.Softmax(1))
     assert stack(images()).shape == (2, 2)
-    assert list(stack.state_dict())[0] == "0.conv2d.convolution.weight"
+    assert next(iter(stack.state_dict())) == "0.conv2d.convolution.weight"
 
 
 def test_compiled_exported_and_functional_calls_equal_the_plain_one() -> None:

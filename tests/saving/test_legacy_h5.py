@@ -425,6 +425,19 @@ def test_bytecode_of_lambdas_is_refused(function: Any, tmp_path: Path) -> None:
         keras.models.load_model(tmp_path / "m.h5")
 
 
+def test_damage_on_which_hdf5_never_returns_is_found_first(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    model = samples.mlp()
+    model.save(path)
+    contents = bytearray(path.read_bytes())
+    first_object = contents.find(b"GCOL") + 16
+    contents[first_object : first_object + 16] = bytes(16)
+    path.write_bytes(contents)
+    for load in (keras.models.load_model, model.load_weights):
+        with pytest.raises(FileFormatError, match=r"m\.h5: the heap at byte \d+ must come to"):
+            load(path)
+
+
 def test_damaged_configs_are_named(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     kernel, bias = np.ones((4, 3), "f"), np.ones(3, "f")

@@ -86,9 +86,9 @@ class ArraySource:
             return
         size = sum(t.nbytes for t in (self.x, self.y, self.weight) if t is not None)
         if size < torch.cuda.mem_get_info(self.device)[0] // 2:
-            self.x, self.y, self.weight = (
-                None if t is None else t.to(self.device) for t in (self.x, self.y, self.weight)
-            )  # type: ignore[assignment]  # x is never None
+            self.x = self.x.to(self.device)
+            self.y = None if self.y is None else self.y.to(self.device)
+            self.weight = None if self.weight is None else self.weight.to(self.device)
 
     @property
     def num_samples(self) -> int:
@@ -188,7 +188,8 @@ def _class_weights(
         raise ValueError(f"{owner}: `class_weight` needs targets; got y=None.")
     if not isinstance(class_weight, Mapping):
         raise ValueError(
-            f"{owner}: `class_weight` must be a dict of class index -> weight; got {class_weight!r}."
+            f"{owner}: `class_weight` must be a dict of class index -> weight; got "
+            f"{class_weight!r}."
         )
     if any(not arguments.is_integer(key) or key < 0 for key in class_weight):
         raise ValueError(

@@ -12,7 +12,6 @@ from torch import Tensor
 from torchseq.base import dtypes, settings
 from torchseq.base.variable import Variable
 
-
 _SIGNED = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}  # torch computes with these
 
 

@@ -8,8 +8,21 @@ import torch
 from torch import Tensor
 
 from torchseq import losses
+from torchseq.base import arguments
 from torchseq.engine.objective import Objective
 
+
+def check_epochs(**given: Any) -> None:
+    """Check the arguments of fit that count epochs.
+
+    Raises:
+        ValueError: unless each is an integer of at least 0.
+    """
+    for name, value in given.items():
+        if not arguments.is_integer(value) or value < 0:
+            raise ValueError(
+                f"fit: `{name}` must be an integer of at least 0; got {name}={value!r}."
+            )
 
 
 def check_targets(owner: str, objective: Objective, y: Tensor | None, output_shape: Any) -> None:
@@ -39,8 +52,8 @@ def check_targets(owner: str, objective: Objective, y: Tensor | None, output_sha
 def _check_labels(owner: str, loss: Any, y: Tensor, output_shape: Any) -> None:
     if y.is_floating_point() and bool(torch.isnan(y).any()):
         raise ValueError(
-            f"{owner}: the labels for {loss.name} must be class numbers; got NaN in y. Remove those "
-            "samples, or give them sample_weight 0 and any valid label."
+            f"{owner}: the labels for {loss.name} must be class numbers; got NaN in y. Remove "
+            "those samples, or give them sample_weight 0 and any valid label."
         )
     classes = output_shape[-1] if isinstance(output_shape, tuple | list) else None
     if not isinstance(classes, int):

@@ -108,3 +108,19 @@ class DeviceLogs(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         return (dict, (self.copy(),))
+
+
+def _after_reading(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    def read_first(self: DeviceLogs, *args: Any, **kwargs: Any) -> Any:
+        self._read()  # else it would come later and undo the change
+        return method(self, *args, **kwargs)
+
+    read_first.__name__ = name
+    return read_first
+
+
+_CHANGES = ("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "popitem", "clear")
+for _name in _CHANGES:
+    setattr(DeviceLogs, _name, _after_reading(_name))

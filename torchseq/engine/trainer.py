@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchseq import optimizers
 from torchseq.base import arguments, registry
@@ -70,7 +70,9 @@ class Trainer:
         """
         arguments.positive_integer("compile", "steps_per_execution", steps_per_execution)
         if jit_compile is True:
-            warnings.warn("compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2)
+            warnings.warn(
+                "compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2
+            )
         new_optimizer = optimizers.get(optimizer)
         self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
         self.optimizer = new_optimizer
@@ -93,9 +95,7 @@ class Trainer:
 
     def get_compile_config(self) -> Config:
         """Return compile's arguments, serialized; {} if the model is not compiled."""
-        return {
-            name: registry.serialize(value) for name, value in self._compile_arguments.items()
-        }
+        return {name: registry.serialize(value) for name, value in self._compile_arguments.items()}
 
     def compile_from_config(self, config: Config, custom_objects: Any = None) -> None:
         """Compile as a model was whose `get_compile_config` returned this."""
@@ -176,6 +176,7 @@ class Trainer:
             ValueError: if the model is not compiled, or data and model do not fit.
         """
         objective = self._need_objective("fit")
+        checks.check_epochs(epochs=epochs, initial_epoch=initial_epoch)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = arrays.split(
                 validation_split, x, y, sample_weight
@@ -296,12 +297,12 @@ class Trainer:
     def _update(self, step: Step) -> Callable[..., None]:
         """Build the optimizer and return what trains on a batch."""
         weights = self.trainable_weights  # type: ignore[attr-defined]
+        if weights and self.optimizer.trains_others(weights):
+            self.optimizer = self.optimizer.twin()
+        self.optimizer.build(weights)
         if not weights:
             warnings.warn("fit: the model has no trainable weights.", stacklevel=3)
             return step.test
-        if self.optimizer.built and not self.optimizer.knows_any(weights):
-            self.optimizer = self.optimizer.twin()  # it trains another model
-        self.optimizer.build(weights)
         step.optimizer = self.optimizer
         return step.train
 

@@ -152,8 +152,8 @@ class _Conv(Layer):
         """
         spatial, _ = geometry.split_shape(input_shape, self.data_format)
         outputs = tuple(
-            geometry.window_count(*sizes, self.padding, dilation)
-            for *sizes, dilation in zip(
+            geometry.window_count(size, kernel, stride, self.padding, dilation)
+            for size, kernel, stride, dilation in zip(
                 spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True
             )
         )

@@ -345,7 +345,7 @@ class TorchModuleWrapper(Layer):
     Args:
         module: the module; moved nowhere and initialized by nobody but itself.
         name: unique by default.
-        output_shape: shape of one output sample; by default a run on torch's `meta` device finds it.
+        output_shape: shape of one output sample; a run on torch's `meta` device by default.
 
     Source: keras.layers.TorchModuleWrapper. A config holds no code, so a model with one is loaded
         by building it in Python and calling `load_weights`.

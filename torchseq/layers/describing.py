@@ -5,19 +5,20 @@ Every argument is kept as an attribute of the same name, so no layer writes its 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Any
 
 from torchseq.base import dtypes, registry
 from torchseq.base.types import Config
 
-_KEPT_BY_LAYER = frozenset({"name", "trainable", "dtype", "activity_regularizer", "autocast"})
+# What `Layer` keeps; `weights` is its property, whatever an argument of that name was.
+_KEPT_BY_LAYER = frozenset(
+    {"name", "trainable", "dtype", "activity_regularizer", "autocast", "weights"}
+)
 _REFUSED = frozenset({"lora_rank", "lora_alpha"})  # Keras writes them only where they are set
 _KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-@functools.cache
 def constructor_arguments(cls: type, base: type) -> tuple[str, ...]:
     """Return the arguments of the constructors of `cls` and its parents, down to below `base`."""
     names: dict[str, None] = {}

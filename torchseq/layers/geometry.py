@@ -56,9 +56,7 @@ def split_shape(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
     return shape[2:], shape[1]
 
 
-def join_shape(
-    batch: int | None, spatial: Shape, channels: int | None, data_format: str
-) -> Shape:
+def join_shape(batch: int | None, spatial: Shape, channels: int | None, data_format: str) -> Shape:
     """Return the shape with these sizes in the layer's layout."""
     if data_format == "channels_last":
         return (batch, *spatial, channels)

@@ -24,6 +24,7 @@ from torchseq.layers.weighted import Weighted, adopt
 
 _Layer = TypeVar("_Layer", bound="Layer")
 
+_OPTIONS = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 _INPUT_OPTIONS = ("input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_dtype")
 # Properties without a value until the layer is built.
 _SHAPES = frozenset({"input_shape", "output_shape", "inputs", "outputs"})
@@ -150,7 +151,7 @@ class Layer(Weighted):
         if unknown:
             raise ValueError(
                 f"{type(self).__name__}: unrecognized arguments {unknown}. It takes "
-                f"{list(describing.constructor_arguments(type(self), nn.Module))}."
+                f"{[*describing.constructor_arguments(type(self), Layer), *_OPTIONS]}."
             )
         shape = options.get("input_shape")
         batch_shape = options.get("batch_input_shape", options.get("batch_shape"))
@@ -209,6 +210,8 @@ class Layer(Weighted):
         if self._mixed_dtype is not scopes.active_precision[0]:
             with scopes.precision(self._mixed_dtype, inputs):
                 return self(inputs, *args, **kwargs)
+        if args:
+            args = tuple(self._as_tensors(arg) if type(arg) is np.ndarray else arg for arg in args)
         if getattr(inputs, "dtype", None) is not self._compute_dtype and self._casts(inputs):
             inputs = inputs.to(self._compute_dtype)
         mask = getattr(inputs, "_keras_mask", None)
@@ -249,6 +252,8 @@ class Layer(Weighted):
     def _as_tensors(self, inputs: Any) -> Any:
         if isinstance(inputs, Tensor):  # parameters and other subclasses
             return inputs
+        if inputs is None:
+            raise ValueError(f"Layer {self.name!r}: it must be called on data; got None.")
         if isinstance(inputs, KerasTensor):
             raise UnsupportedFeatureError(
                 f"{type(self).__name__}: a layer must be called on data; got the symbolic {inputs}."
@@ -324,7 +329,7 @@ class Layer(Weighted):
     def _apply(self: _Layer, fn: Callable[..., Any], recurse: bool = True) -> _Layer:
         """Follow torch's `.double()`, `.half()`, `.to(dtype)` with the dtype policy."""
         before = dtypes.torch_dtype(self.variable_dtype)
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         after = fn(torch.zeros((), dtype=before)).dtype
         if after is not before:
             self._set_policy(dtypes.DTypePolicy(dtypes.name_of(after)))
@@ -413,8 +418,10 @@ class Layer(Weighted):
         elif type(value) in tracking.CONTAINERS and name not in _UNTRACKED:
             if "_modules" not in self.__dict__ and tracking.has_modules(value):
                 check_initialized(self)
-            tracking.keep(self, name, value)
-            return
+            tracking.forget(self, name, value)
+            value = tracking.keep(self, name, value)
+        elif "_places" in self.__dict__:
+            tracking.forget(self, name, value)
         super().__setattr__(name, value)
 
     def _keep_variable(self, name: str, variable: Variable) -> None:

@@ -87,6 +87,8 @@ class Reshape(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the input in the target shape; a view where its memory allows one."""
+        if inputs.numel() == 0:  # a -1 could be anything
+            return inputs.reshape(self.compute_output_shape(tuple(inputs.shape)))  # type: ignore[arg-type]
         return inputs.reshape(inputs.shape[0], *self.target_shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -1,7 +1,7 @@
 """What holds for a call and all the calls inside it: whose losses count, and in which precision.
 
-Both are off the path of an ordinary call: a layer that meets neither a loss nor a mixed dtype policy
-looks at two lists of one entry.
+Both are off the path of an ordinary call: without losses and mixed dtype policies, a layer looks at
+two lists of one entry.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from torchseq.base import naming
 from torchseq.base.modes import mode
+from torchseq.base.types import Shape
 from torchseq.layers import scopes, tree
+
 
 def as_tuples(shape: Any) -> Any:
     """Return a shape, or a structure of shapes, with tuples for lists of sizes."""
@@ -21,6 +23,14 @@ def as_tuples(shape: Any) -> Any:
     if any(isinstance(entry, list | tuple | dict) for entry in shape):
         return [as_tuples(entry) for entry in shape]
     return tuple(shape)
+
+
+def flat(shape: Any) -> list[Shape]:
+    """Return the shapes in a structure of shapes, in order."""
+    entries = list(shape.values()) if isinstance(shape, dict) else shape
+    if not any(isinstance(entry, list | tuple | dict) for entry in entries):
+        return [shape]
+    return [single for entry in entries for single in flat(entry)]
 
 
 _STAND_INS = (3, 5)  # for unknown sizes; what differs between two runs is unknown in the output
@@ -85,10 +95,11 @@ def build_sublayers(layer: Any, shape: Any, dtype: torch.dtype) -> None:
     device = tree.device_of(layer)
     sizes = (2, 32) if _has_unknown(shape) else (2,)
     for size in sizes:
+        with torch.device(device):
+            inputs = stand_in(shape, dtype, size)
         try:
-            with torch.no_grad(), torch.device(device), mode(layer, False):
-                with naming.scope(layer.name):
-                    layer.forward(stand_in(shape, dtype, size))
+            with torch.no_grad(), mode(layer, False), naming.scope(layer.name):
+                layer.forward(inputs)
             return
         except Exception:
             if sizes == (2,):
@@ -106,10 +117,12 @@ def _has_unknown(shape: Any) -> bool:
 class _Runner(nn.Module):
     """Gives `functional_call`, which wants a module's forward, any method to run."""
 
+    run: Callable[[Any], Any]
+
     def __init__(self, module: nn.Module, call: Callable[[Any], Any]):
         super().__init__()
         self.module = module
-        self.run = call
+        self.__dict__["run"] = call  # not a submodule, where it is `module` itself
 
     def forward(self, inputs: Any) -> Any:
         return self.run(inputs)

@@ -30,14 +30,15 @@ class Place:
 
     def follow(self) -> None:
         """Register with the owner the modules that are in the container now, and only those."""
-        modules = self.owner.__dict__.get("_modules")
-        if modules is None:  # a copy of the owner is being made
+        owner = self.__dict__.get("owner")
+        modules = None if owner is None else owner.__dict__.get("_modules")
+        if owner is None or modules is None:  # a copy is being made
             return
         found = dict(_found(self.root, self.name))
         for key in self.keys - found.keys():
             del modules[key]
         for key, module in found.items():
-            modules[key] = module.train(self.owner.training)
+            modules[key] = module.train(owner.training)
         self.keys = set(found)
 
 
@@ -56,15 +57,24 @@ class TrackedDict(dict[Any, Any]):
 CONTAINERS = (list, dict, tuple)
 
 
-def keep(owner: nn.Module, name: str, value: Any) -> None:
-    """Make a container the attribute `name` of `owner`, and register the modules in it."""
+def keep(owner: nn.Module, name: str, value: Any) -> Any:
+    """Return the container to keep as the attribute `name` of `owner`; register its modules."""
+    if type(value) is tuple and not has_modules(value):
+        return value
     place = Place(owner, name)
-    before = getattr(owner.__dict__.get(name), "place", None)
-    if before is not None:
-        place.keys = before.keys
     place.root = _tracked(value, place)
-    object.__setattr__(owner, name, place.root)
+    owner.__dict__.setdefault("_places", {})[name] = place
     place.follow()
+    return place.root
+
+
+def forget(owner: nn.Module, name: str, value: Any) -> None:
+    """Take back what was registered for the attribute, if it gets another value."""
+    places = owner.__dict__.get("_places", {})
+    if name in places and places[name].root is not value:
+        place = places.pop(name)
+        place.root = None
+        place.follow()
 
 
 def has_modules(value: Any) -> bool:
@@ -117,9 +127,10 @@ def _telling(change: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-for _name in (
-    "append extend insert remove pop clear reverse sort __setitem__ __delitem__ __iadd__ __imul__"
-).split():
+_ITEM_CHANGES = ["__setitem__", "__delitem__"]
+_LIST_CHANGES = ["append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"]
+_DICT_CHANGES = ["update", "setdefault", "pop", "popitem", "clear", "__ior__"]
+for _name in [*_LIST_CHANGES, *_ITEM_CHANGES, "__iadd__", "__imul__"]:
     setattr(TrackedList, _name, _telling(getattr(list, _name)))
-for _name in "update setdefault pop popitem clear __setitem__ __delitem__ __ior__".split():
+for _name in [*_DICT_CHANGES, *_ITEM_CHANGES]:
     setattr(TrackedDict, _name, _telling(getattr(dict, _name)))

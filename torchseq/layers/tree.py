@@ -79,7 +79,7 @@ def lacks_weights(module: nn.Module) -> bool:
     """Tell whether a layer is not built, or a lazy torch module has not seen its input."""
     if not getattr(module, "built", True):
         return True
-    return any(is_lazy(parameter) for parameter in module._parameters.values())
+    return any(p is not None and is_lazy(p) for p in module._parameters.values())
 
 
 def device_of(module: nn.Module) -> torch.device:

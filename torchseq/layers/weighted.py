@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import constraints, initializers, regularizers
-from torchseq.base import arguments, dtypes, settings
+from torchseq.base import arguments, dtypes, naming, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Conversion, Variable
 from torchseq.layers import scopes, tree
@@ -22,6 +23,7 @@ class Weighted(nn.Module):
     name: str
     built: bool
     _is_complete: bool
+    _is_building: bool
     variable_dtype: Any  # a property of Layer
     activity_regularizer: Any = None
 
@@ -78,7 +80,8 @@ class Weighted(nn.Module):
             self.register_parameter(key, nn.Parameter(empty))
         else:
             self.register_buffer(key, empty)
-        variable = Variable.over(self, key, name or key)
+        with self._weight_scope():
+            variable = Variable.over(self, key, name or key)
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         return self._declare(variable, initializers.get(initializer))
@@ -106,11 +109,16 @@ class Weighted(nn.Module):
             to_keras: conversion from torch's layout, where moving axes does not do it.
             to_torch: the inverse of `to_keras`.
         """
-        variable = Variable.over(owner, attribute, name, axes, to_keras, to_torch)
+        with self._weight_scope():
+            variable = Variable.over(owner, attribute, name, axes, to_keras, to_torch)
         variable.regularizer = getattr(self, f"{name}_regularizer", None)
         variable.constraint = getattr(self, f"{name}_constraint", None)
         object.__setattr__(self, name, variable)
         return self._declare(variable, getattr(self, f"{name}_initializer", None))
+
+    def _weight_scope(self) -> AbstractContextManager[None]:
+        """Return the name scope for weights; `build` has opened it already."""
+        return nullcontext() if self._is_building else naming.scope(self.name)
 
     def _declare(self, variable: Variable, initializer: Any) -> Variable:
         if initializer is not None and variable.tensor.device.type != "meta":
@@ -129,8 +137,10 @@ class Weighted(nn.Module):
         """
         dtype = dtypes.torch_dtype(self.variable_dtype)
         module = factory(*args, **kwargs, device="meta", dtype=dtype)
-        return module if settings.device().type == "meta" else module.to_empty(
-            device=settings.device()
+        return (
+            module
+            if settings.device().type == "meta"
+            else module.to_empty(device=settings.device())
         )
 
     # --- Weights -------------------------------------------------------------------------------

@@ -16,12 +16,17 @@ from torchseq.base import arguments, dtypes, naming, registry
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Shape
 from torchseq.engine.trainer import Trainer
-from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper
+from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper, shapes
 from torchseq.layers.layer import check_initialized, rebuildable
-from torchseq.layers.shapes import build_sublayers
 from torchseq.models import summary
 
 _Layers = Iterable[Any]
+
+
+class _Declared:
+    """Holds a model's input layer, which is none of its submodules: it does nothing."""
+
+    input: InputLayer | None = None
 
 
 class Sequential(Trainer, Layer):
@@ -50,7 +55,7 @@ class Sequential(Trainer, Layer):
         super().__init__(trainable=trainable, name=name)
         self._init_trainer()
         self.casts_integers = True  # to the declared dtype, which may be an integer one
-        self._input_layer: InputLayer | None = None
+        self._declared = _Declared()
         self._layers: list[Layer] = []
         for layer in layers or ():
             self.add(layer, rebuild=False)
@@ -101,7 +106,7 @@ class Sequential(Trainer, Layer):
         return layer
 
     def _pop_input(self) -> InputLayer:
-        layer, self._input_layer = self._input_layer, None
+        layer, self._declared.input = self._declared.input, None
         if layer is None:
             raise IndexError(f"Sequential {self.name!r}: pop needs a layer; the model has none.")
         return layer
@@ -130,7 +135,7 @@ class Sequential(Trainer, Layer):
                 f"Sequential {self.name!r}: an input must come first; it came after "
                 f"{len(self._layers)} layers."
             )
-        self._input_layer = layer
+        self._declared.input = layer
 
     def _append(self, layer: Layer) -> None:
         check_initialized(layer)
@@ -140,7 +145,7 @@ class Sequential(Trainer, Layer):
                 "name of a layer of this model already. Pass another `name`."
             )
         if not self._layers and self._input_layer is None:
-            self._input_layer = _declared_input(layer)
+            self._declared.input = _declared_input(layer)
         self._layers.append(layer)
         layer.train(self.training)
         if all(layer is not other for other in self._modules.values()):
@@ -161,6 +166,10 @@ class Sequential(Trainer, Layer):
 
     def _all_layers(self) -> list[Layer]:
         return [*([self._input_layer] if self._input_layer is not None else []), *self._layers]
+
+    @property
+    def _input_layer(self) -> InputLayer | None:
+        return self._declared.input
 
     @property
     def layers(self) -> list[Layer]:
@@ -232,7 +241,7 @@ class Sequential(Trainer, Layer):
     def _declare_input(self, input_shape: Shape) -> None:
         if self._input_layer is None:
             dtype = self._layers[0].compute_dtype
-            self._input_layer = InputLayer(batch_shape=input_shape, dtype=dtype)
+            self._declared.input = InputLayer(batch_shape=input_shape, dtype=dtype)
         elif self._input_layer.batch_shape != input_shape:
             raise ValueError(
                 f"Sequential {self.name!r}: it is declared for inputs of shape "
@@ -248,7 +257,7 @@ class Sequential(Trainer, Layer):
     def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
         """Let the declared input follow where the whole model moves to another floating dtype."""
         super()._set_policy(policy)
-        declared = self.__dict__.get("_input_layer")
+        declared = self._input_layer if "_declared" in self.__dict__ else None
         if declared is not None and dtypes.torch_dtype(declared.dtype).is_floating_point:
             declared.set_dtype(policy.variable_dtype)
 
@@ -304,7 +313,9 @@ class Sequential(Trainer, Layer):
         Raises:
             AttributeError: before the model is built.
         """
-        return [KerasTensor(self._flow_shapes()[1], self.compute_dtype, origin=self._layers[-1])]
+        output_shapes = shapes.flat(self._flow_shapes()[1])
+        last = self._layers[-1]
+        return [KerasTensor(shape, last.compute_dtype, origin=last) for shape in output_shapes]
 
     # --- Config and files ----------------------------------------------------------------------
 
@@ -327,8 +338,7 @@ class Sequential(Trainer, Layer):
             config = {"layers": config}  # Keras 1 and 2.0 wrote the list alone
         if "layers" not in config:
             raise ValueError(
-                "Sequential: a config must have the key 'layers'; got the keys "
-                f"{sorted(config)}."
+                f"Sequential: a config must have the key 'layers'; got the keys {sorted(config)}."
             )
         model = cls(name=config.get("name"))
         if "dtype" in config:
@@ -418,7 +428,7 @@ def _pass_through(layer: Layer, shape: Any) -> Any:
     if not layer.built:
         layer.build(shape)
         if not isinstance(layer, Sequential):
-            build_sublayers(layer, shape, layer._declared_dtype or layer._compute_dtype)
+            shapes.build_sublayers(layer, shape, layer._declared_dtype or layer._compute_dtype)
     layer._check_shape(shape)
     output_shape = layer.compute_output_shape(shape)
     if not isinstance(layer, Sequential):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchseq.base import registry
+from torchseq.base import registry as _registry
 from torchseq.optimizers.adam import Adam
 from torchseq.optimizers.optimizer import Optimizer
 from torchseq.optimizers.rmsprop import RMSprop
@@ -13,8 +13,8 @@ from torchseq.optimizers.sgd import SGD
 __all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
 
 _CLASSES = (SGD, Adam, RMSprop)
-registry.register_builtin("keras.optimizers", {cls.__name__: cls for cls in _CLASSES})
-_family = registry.Family(
+_registry.register_builtin("keras.optimizers", {cls.__name__: cls for cls in _CLASSES})
+_family = _registry.Family(
     "optimizer",
     "keras.optimizers",
     {name: cls for cls in _CLASSES for name in (cls.__name__, cls.__name__.lower())},

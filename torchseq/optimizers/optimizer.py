@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from torchseq.base import arguments, dtypes, naming, registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import Variable, as_tensor
-from torchseq.optimizers import gradients
+from torchseq.optimizers import gradients, state
 
 Slots: TypeAlias = dict[str, list[Tensor]]
 """Name of a state -> one tensor per weight, in torch's layout."""
@@ -63,9 +63,7 @@ class Optimizer:
     ):
         learning_rate = options.pop("lr", learning_rate)  # its name in Keras 1 and 2
         if options:
-            raise ValueError(
-                f"{type(self).__name__}: unrecognized arguments {sorted(options)}."
-            )
+            raise ValueError(f"{type(self).__name__}: unrecognized arguments {sorted(options)}.")
         self.name = name or naming.to_snake_case(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -84,7 +82,7 @@ class Optimizer:
         self._excluded: list[Variable] = []
         self._excluded_names: re.Pattern[str] | None = None
         # Both live on the host: a step reads them, and must not wait for a device.
-        self._iterations = _host_variable(0, torch.int64, f"{self.name}/iteration")
+        self._iterations = state.host_variable(0, torch.int32, f"{self.name}/iteration")
         self._variables: list[Variable] = [self._iterations]
         self._learning_rate: Any = None
         self.learning_rate = learning_rate
@@ -120,7 +118,7 @@ class Optimizer:
         steps = self.gradient_accumulation_steps
         if not steps:
             return self._iterations
-        return _host_variable(self._count() // steps, torch.int64, self._iterations.path)
+        return state.host_variable(self._count() // steps, torch.int32, self._iterations.path)
 
     def _count(self) -> int:
         return int(self._iterations.tensor)
@@ -158,7 +156,7 @@ class Optimizer:
                 "make the optimizer with a number to set it later."
             )
         dtype = dtypes.torch_dtype(settings.floatx())
-        self._learning_rate = _host_variable(rate, dtype, f"{self.name}/learning_rate")
+        self._learning_rate = state.host_variable(rate, dtype, f"{self.name}/learning_rate")
         self._variables.insert(1, self._learning_rate)
 
     lr = learning_rate  # its name in Keras 1 and 2
@@ -178,7 +176,7 @@ class Optimizer:
         Later calls add state for weights that are new, such as those of a layer that was frozen,
         keep what is there, and let it follow weights that went to another device or dtype.
         """
-        weights = [_as_variable(weight) for weight in variables]
+        weights = [state.as_variable(weight) for weight in variables]
         known = {id(param) for param in self._params}
         if not self.built or any(id(weight.tensor) not in known for weight in weights):
             given = {id(weight.tensor) for weight in weights}
@@ -209,10 +207,11 @@ class Optimizer:
                 self._slots[name][index].copy_(tensors[indices[id(param)]])
         self.built = True
 
-    def knows_any(self, variables: Iterable[Any]) -> bool:
-        """Tell whether it has state for any of these weights."""
+    def trains_others(self, variables: Iterable[Any]) -> bool:
+        """Tell whether it has state for weights, and for none of these."""
         known = {id(param) for param in self._params}
-        return any(id(_as_variable(weight).tensor) in known for weight in variables)
+        of_these = (id(state.as_variable(weight).tensor) in known for weight in variables)
+        return bool(known) and not any(of_these)
 
     def twin(self) -> Optimizer:
         """Return an optimizer for other weights: with no state yet, and the same learning rate.
@@ -222,7 +221,7 @@ class Optimizer:
         other = copy.copy(self)
         other.built = False
         other._weights, other._params, other._slots = [], [], {}
-        other._iterations = _host_variable(0, torch.int64, self._iterations.path)
+        other._iterations = state.host_variable(0, torch.int32, self._iterations.path)
         other._variables = [other._iterations]
         if isinstance(self._learning_rate, Variable):
             other._variables.append(self._learning_rate)
@@ -244,7 +243,7 @@ class Optimizer:
             for name in names:
                 tensor = torch.full_like(weight.tensor.detach(), value)
                 self._slots[name].append(tensor)
-                slot = _Slot(tensor)
+                slot = state.Slot(tensor)
                 path = f"{self.name}/{weight.path.replace('/', '_')}_{name}"
                 variable = Variable.over(
                     slot, "tensor", path, weight._axes, weight._to_keras, weight._to_torch
@@ -289,7 +288,7 @@ class Optimizer:
                 f"{type(self).__name__}: exclude_from_weight_decay must be called before the "
                 "optimizer is built, that is before training starts."
             )
-        self._excluded = [_as_variable(weight) for weight in var_list or ()]
+        self._excluded = [state.as_variable(weight) for weight in var_list or ()]
         names = sorted(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
@@ -320,7 +319,7 @@ class Optimizer:
         """
         grads = list(grads)
         if trainable_variables is not None:
-            weights = [_as_variable(weight) for weight in trainable_variables]
+            weights = [state.as_variable(weight) for weight in trainable_variables]
             self.build(weights)
         elif not self.built:
             raise ValueError(
@@ -397,9 +396,7 @@ class Optimizer:
         self, params: list[Tensor], grads: list[Tensor], slots: Slots, present: list[int] | None
     ) -> None:
         if self.clipnorm or self.global_clipnorm or self.clipvalue:
-            grads = gradients.clipped(
-                grads, self.clipnorm, self.global_clipnorm, self.clipvalue
-            )
+            grads = gradients.clipped(grads, self.clipnorm, self.global_clipnorm, self.clipvalue)
         rate = self._rate()
         if self.weight_decay is not None:
             decayed = [self._params[i] for i in self._decayed(present)]
@@ -448,7 +445,9 @@ class Optimizer:
         rate = self._learning_rate
         return {
             "name": self.name,
-            "learning_rate": self._rate() if isinstance(rate, Variable) else _described(rate),
+            "learning_rate": self._rate()
+            if isinstance(rate, Variable)
+            else registry.serialize(rate),
             "weight_decay": self.weight_decay,
             "clipnorm": self.clipnorm,
             "global_clipnorm": self.global_clipnorm,
@@ -472,28 +471,10 @@ class Optimizer:
         return f"<torchseq.optimizers.{type(self).__name__} name={self.name}>"
 
 
-class _Slot:
-    """Holds a tensor of an optimizer's state."""
-
-    def __init__(self, tensor: Tensor):
-        self.tensor = tensor
-
-
-def _host_variable(value: float, dtype: torch.dtype, path: str) -> Variable:
-    variable = Variable.over(
-        _Slot(torch.tensor(value, dtype=dtype, device="cpu")), "tensor", path.split("/")[-1]
-    )
-    variable.path = path
-    return variable
-
-
-def _as_variable(weight: Any) -> Variable:
-    """Return a variable over a plain torch parameter, or the variable that came."""
-    return weight if isinstance(weight, Variable) else Variable.over(_Slot(weight), "tensor", "weight")
-
-
 def _number(owner: Optimizer, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number | Tensor | Variable):
+    if isinstance(value, bool) or not isinstance(
+        value, int | float | np.number | Tensor | Variable
+    ):
         raise ValueError(
             f"{type(owner).__name__}: `learning_rate` must be a number, a schedule or a callable; "
             f"got learning_rate={value!r}."
@@ -504,7 +485,3 @@ def _number(owner: Optimizer, value: Any) -> float:
             f"{type(owner).__name__}: `learning_rate` must be at least 0; got {number}."
         )
     return number
-
-
-def _described(rate: Callable[..., Any]) -> Any:
-    return registry.serialize(rate)

@@ -19,7 +19,7 @@ import numpy as np
 
 from torchseq.base.errors import FileFormatError
 from torchseq.base.optional import require
-from torchseq.saving import limits
+from torchseq.saving import h5_heaps, limits
 from torchseq.saving.assignment import Source
 
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's registered numbers
@@ -229,6 +229,7 @@ def open_h5(
     """
     h5py = require("h5py", "keras-files", feature)
     name = os.fspath(path)
+    h5_heaps.refuse_endless_heaps(name, None if contents is None else contents.getvalue())
     try:
         file = h5py.File(name if contents is None else contents, "r")
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,0 +1,263 @@
+"""Recurrent layers made of Keras's config, with Keras's weights, do as Keras's do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import torchseq
+from tests import checks
+
+Rng = np.random.Generator
+
+NUM_DRAWS = 20
+ACTIVATIONS = ("tanh", "tanh", "tanh", "relu", "sigmoid", "elu", "linear", None)
+GATES = ("sigmoid", "sigmoid", "sigmoid", "hard_sigmoid", "tanh")
+REGULARIZERS = (None, None, None, "l2", {"class_name": "L1L2", "config": {"l1": 0.1, "l2": 0.2}})
+CONSTRAINTS = (None, None, None, "non_neg", {"class_name": "MaxNorm", "config": {"max_value": 1}})
+MASKS = ("none", "right", "left", "random", "empty rows")
+
+
+def one_of(rng: Rng, choices: Any) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def flag(rng: Rng) -> bool:
+    return bool(rng.integers(2))
+
+
+def sizes(rng: Rng, low: int, high: int, count: int) -> tuple[int, ...]:
+    return tuple(int(size) for size in rng.integers(low, high + 1, count))
+
+
+def flow_options(rng: Rng) -> dict[str, Any]:
+    names = ("return_sequences", "return_state", "go_backwards", "zero_output_for_mask")
+    return {name: flag(rng) for name in names}
+
+
+def weight_options(rng: Rng) -> dict[str, Any]:
+    return {
+        "activation": one_of(rng, ACTIVATIONS),
+        "use_bias": bool(rng.integers(4)),
+        "kernel_initializer": one_of(rng, ("glorot_uniform", "he_normal")),
+        "recurrent_initializer": one_of(rng, ("orthogonal", "glorot_uniform")),
+        "bias_initializer": one_of(rng, ("zeros", "random_normal")),
+        "kernel_regularizer": one_of(rng, REGULARIZERS),
+        "recurrent_regularizer": one_of(rng, REGULARIZERS),
+        "bias_regularizer": one_of(rng, REGULARIZERS),
+        "kernel_constraint": one_of(rng, CONSTRAINTS),
+        "recurrent_constraint": one_of(rng, CONSTRAINTS),
+        "bias_constraint": one_of(rng, CONSTRAINTS),
+    }
+
+
+def draw_simple_rnn(rng: Rng) -> Any:
+    units = int(rng.integers(1, 6))
+    options = {**weight_options(rng), **flow_options(rng)}
+    options["trainable"] = bool(rng.integers(4))
+    return keras.layers.SimpleRNN(units, **options)
+
+
+def draw_lstm(rng: Rng) -> Any:
+    options = {**weight_options(rng), **flow_options(rng)}
+    options["recurrent_activation"] = one_of(rng, GATES)
+    options["unit_forget_bias"] = flag(rng)
+    options["activity_regularizer"] = one_of(rng, REGULARIZERS)
+    options["trainable"] = bool(rng.integers(4))
+    return keras.layers.LSTM(int(rng.integers(1, 6)), **options)
+
+
+def draw_gru(rng: Rng) -> Any:
+    options = {**weight_options(rng), **flow_options(rng)}
+    options["recurrent_activation"] = one_of(rng, GATES)
+    options["reset_after"] = bool(rng.integers(4))
+    options["activity_regularizer"] = one_of(rng, REGULARIZERS)
+    options["trainable"] = bool(rng.integers(4))
+    return keras.layers.GRU(int(rng.integers(1, 6)), **options)
+
+
+def draw_cell(rng: Rng) -> Any:
+    name = one_of(rng, ("SimpleRNNCell", "LSTMCell", "GRUCell"))
+    options = weight_options(rng)
+    if name == "GRUCell":
+        options["reset_after"] = flag(rng)
+    return getattr(keras.layers, name)(int(rng.integers(1, 6)), **options)
+
+
+def draw_rnn(rng: Rng) -> Any:
+    cells = [draw_cell(rng) for _ in range(int(rng.integers(1, 4)))]
+    return keras.layers.RNN(cells[0] if len(cells) == 1 else cells, **flow_options(rng))
+
+
+def draw_bidirectional(rng: Rng) -> Any:
+    layer = one_of(rng, (draw_simple_rnn, draw_lstm, draw_gru, draw_rnn))(rng)
+    layer.go_backwards = False
+    layer.activity_regularizer = None
+    backward = None
+    if not rng.integers(4):
+        config = {**layer.get_config(), "go_backwards": True, "name": "back"}
+        backward = type(layer).from_config(config)
+    merge_mode = one_of(rng, ("concat", "sum", "mul", "ave", None))
+    return keras.layers.Bidirectional(layer, merge_mode=merge_mode, backward_layer=backward)
+
+
+def draw_time_distributed(rng: Rng) -> Any:
+    name = one_of(rng, ("Dense", "Dropout", "Sequential", "Activation"))
+    if name == "Dense":
+        layer = keras.layers.Dense(
+            int(rng.integers(1, 6)), activation=one_of(rng, ACTIVATIONS), use_bias=flag(rng)
+        )
+    elif name == "Sequential":
+        layer = keras.Sequential([keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)])
+    elif name == "Dropout":
+        layer = keras.layers.Dropout(0.5)
+    else:
+        layer = keras.layers.Activation("tanh")
+    return keras.layers.TimeDistributed(layer, trainable=bool(rng.integers(4)))
+
+
+def draw_conv_lstm(rank: int) -> Callable[[Rng], Any]:
+    def draw(rng: Rng) -> Any:
+        options = {**weight_options(rng), **flow_options(rng)}
+        options["filters"] = int(rng.integers(1, 4))
+        options["kernel_size"] = one_of(rng, (int(rng.integers(1, 4)), sizes(rng, 1, 3, rank)))
+        options["strides"] = one_of(rng, (1, 1, 2, sizes(rng, 1, 2, rank)))
+        options["padding"] = one_of(rng, ("valid", "same"))
+        options["data_format"] = one_of(rng, ("channels_last", "channels_first", None))
+        options["recurrent_activation"] = one_of(rng, GATES)
+        options["unit_forget_bias"] = flag(rng)
+        if options["strides"] == 1:
+            options["dilation_rate"] = one_of(rng, (1, 2))
+        return getattr(keras.layers, f"ConvLSTM{rank}D")(**options)
+
+    return draw
+
+
+DRAWS: dict[str, Callable[[Rng], Any]] = {
+    "SimpleRNN": draw_simple_rnn,
+    "LSTM": draw_lstm,
+    "GRU": draw_gru,
+    "RNN": draw_rnn,
+    "Bidirectional": draw_bidirectional,
+    "TimeDistributed": draw_time_distributed,
+    "ConvLSTM1D": draw_conv_lstm(1),
+    "ConvLSTM2D": draw_conv_lstm(2),
+    "ConvLSTM3D": draw_conv_lstm(3),
+}
+CASES = pytest.mark.parametrize("name", DRAWS)
+
+
+def draw_input(name: str, layer: Any, rng: Rng) -> np.ndarray:
+    batch, time, features = sizes(rng, 1, 6, 3)
+    shape = (batch, time, features)
+    if name.startswith("ConvLSTM"):
+        spatial = sizes(rng, 5, 6, int(name[-2]))
+        batch, time, channels = sizes(rng, 1, 3, 3)
+        is_first = layer.data_format == "channels_first"
+        step = (channels, *spatial) if is_first else (*spatial, channels)
+        shape = (batch, time, *step)
+    return rng.normal(size=shape).astype("float32")
+
+
+def draw_mask(rng: Rng, batch: int, time: int) -> np.ndarray | None:
+    kind = one_of(rng, MASKS)
+    lengths = rng.integers(1, time + 1, (batch, 1))
+    steps = np.arange(time)
+    if kind == "none":
+        return None
+    if kind == "right":
+        return steps < lengths
+    if kind == "left":
+        return steps >= time - lengths
+    mask = rng.integers(0, 2, (batch, time)).astype(bool)
+    if kind == "empty rows":
+        mask[int(rng.integers(batch))] = False
+    return mask
+
+
+def flat(outputs: Any) -> list[Any]:
+    if isinstance(outputs, list | tuple):
+        return [leaf for entry in outputs for leaf in flat(entry)]
+    return [outputs]
+
+
+def run(layer: Any, x: np.ndarray, mask: np.ndarray | None, **options: Any) -> list[Any]:
+    """Outputs and states, then the losses, then gradients of a fixed function of all of them."""
+    inputs = torch.tensor(x, requires_grad=True)
+    if mask is not None:
+        options["mask"] = torch.tensor(mask)
+    outputs = flat(layer(inputs, **options))
+    total = sum(layer.losses) + sum(
+        torch.sum(output * torch.linspace(-1.0, 1.0, output.numel()).reshape(output.shape))
+        for output in outputs
+    )
+    if not total.requires_grad:
+        return outputs
+    total.backward()
+    gradients = [checks.gradient_of(weight) for weight in layer.trainable_weights]
+    return [*outputs, *layer.losses, inputs.grad, *gradients]
+
+
+def assert_all_close(found: list[Any], expected: list[Any]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        checks.assert_close(one, other)
+
+
+@CASES
+@pytest.mark.parametrize("draw", range(NUM_DRAWS))
+def test_outputs_states_losses_and_gradients_equal_keras(name: str, draw: int, rng: Rng) -> None:
+    theirs = DRAWS[name](rng)
+    x = draw_input(name, theirs, rng)
+    mask = draw_mask(rng, *x.shape[:2])
+    theirs.build(x.shape)
+    ours = checks.twin_of(theirs, x.shape)
+    training = name != "TimeDistributed" and flag(rng)
+    expected = run(theirs, x, mask, training=training)
+    assert_all_close(run(ours, x, mask, training=training), expected)
+
+
+@CASES
+@pytest.mark.parametrize("draw", range(NUM_DRAWS))
+def test_weights_shapes_masks_and_configs_equal_keras(name: str, draw: int, rng: Rng) -> None:
+    theirs = DRAWS[name](rng)
+    x = draw_input(name, theirs, rng)
+    theirs.build(x.shape)
+    ours = checks.twin_of(theirs, x.shape)
+    checks.assert_same_weights(ours, theirs)
+    expected_shape = checks.as_json(theirs.compute_output_shape(x.shape))
+    assert checks.as_json(ours.compute_output_shape(x.shape)) == expected_shape
+    free = (None, None, *x.shape[2:])
+    assert ours.compute_output_shape(free) == theirs.compute_output_shape(free)
+    shapes = [tuple(output.shape) for output in flat(ours(x))]
+    assert shapes == [tuple(output.shape) for output in flat(theirs(x))]
+    assert checks.as_json(ours.get_config()) == checks.as_json(theirs.get_config())
+    assert checks.as_json(ours.get_build_config()) == checks.as_json(theirs.get_build_config())
+    again = type(ours).from_config(checks.as_json(ours.get_config()))
+    assert checks.as_json(again.get_config()) == checks.as_json(ours.get_config())
+
+
+@CASES
+@pytest.mark.parametrize("draw", range(NUM_DRAWS))
+def test_weights_after_one_sgd_step_equal_keras(name: str, draw: int, rng: Rng) -> None:
+    theirs = DRAWS[name](rng)
+    for part in (theirs, *[layer for layer in vars(theirs).values() if is_rnn(layer)]):
+        part.return_state = False
+    if name == "Bidirectional" and theirs.merge_mode is None:
+        theirs.merge_mode = "concat"
+    x = draw_input(name, theirs, rng)
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), theirs])
+    ours = checks.twin_of(model)
+    y = rng.normal(size=model.output_shape).astype("float32")
+    for each, library in ((model, keras), (ours, torchseq)):
+        each.compile(optimizer=library.optimizers.SGD(0.1), loss="mse")
+    expected = model.train_on_batch(x, y)
+    np.testing.assert_allclose(ours.train_on_batch(x, y), expected, checks.RELATIVE)
+    assert_all_close(ours.get_weights(), model.get_weights())
+
+
+def is_rnn(thing: Any) -> bool:
+    return isinstance(thing, keras.layers.RNN)

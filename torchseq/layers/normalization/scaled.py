@@ -1,0 +1,148 @@
+"""What normalizations share: the scale and offset that follow, axes, and the dtype they compute in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchseq import constraints, initializers, regularizers
+from torchseq.base import arguments, dtypes
+from torchseq.base.types import Identifier, Shape
+from torchseq.base.variable import Variable
+from torchseq.layers.layer import Layer
+
+
+class Scaled(Layer):
+    """Base of the normalizations that end in `normalized * gamma + beta`.
+
+    Args:
+        epsilon: added to the variance, so that its root can divide.
+        center: learn `beta` and add it.
+        scale: learn `gamma` and multiply by it.
+        beta_initializer, gamma_initializer: name, config or callable.
+        beta_regularizer, gamma_regularizer: penalty on the weight.
+        beta_constraint, gamma_constraint: projection of the weight after each update.
+    """
+
+    gamma: Variable | None = None
+    beta: Variable | None = None
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Identifier,
+        gamma_initializer: Identifier,
+        beta_regularizer: Identifier,
+        gamma_regularizer: Identifier,
+        beta_constraint: Identifier,
+        gamma_constraint: Identifier,
+        **layer_options: Any,
+    ):
+        super().__init__(**layer_options)
+        self.supports_masking = True
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+
+    def add_gamma(self, shape: Shape) -> None:
+        """Make the scale."""
+        self.gamma = self.add_weight(
+            shape=shape,
+            name="gamma",
+            initializer=self.gamma_initializer,
+            regularizer=self.gamma_regularizer,
+            constraint=self.gamma_constraint,
+        )
+
+    def add_beta(self, shape: Shape) -> None:
+        """Make the offset."""
+        self.beta = self.add_weight(
+            shape=shape,
+            name="beta",
+            initializer=self.beta_initializer,
+            regularizer=self.beta_regularizer,
+            constraint=self.beta_constraint,
+        )
+
+    def scale_and_offset(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """Return gamma and beta in `dtype`; None for one that is not there."""
+        gamma = None if self.gamma is None else self.gamma.tensor.to(dtype)
+        return gamma, None if self.beta is None else self.beta.tensor.to(dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        return input_shape
+
+
+def axis_argument(owner: Layer, axis: Any) -> int | list[int]:
+    """Return the argument `axis`, an integer or a list of them.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if arguments.is_integer(axis):
+        return int(axis)
+    if isinstance(axis, list | tuple) and axis and all(map(arguments.is_integer, axis)):
+        return [int(entry) for entry in axis]
+    raise TypeError(
+        f"{type(owner).__name__}: `axis` must be an integer or a list of integers; got "
+        f"axis={axis!r}."
+    )
+
+
+def known_sizes(layer: Layer, axes: Sequence[int], shape: Shape) -> tuple[int, ...]:
+    """Return the sizes on `axes` of the shape that a layer is built for.
+
+    Raises:
+        ValueError: if one of the axes is not there, comes twice, or its size is None.
+    """
+    check_axes(layer, axes, shape)
+    sizes = tuple(shape[axis] for axis in axes)
+    if None in sizes:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}): the size on axis {list(axes)} of the "
+            f"input must be known; got shape {tuple(shape)}."
+        )
+    return sizes  # type: ignore[return-value]
+
+
+def check_axes(layer: Layer, axes: Sequence[int], shape: Shape) -> None:
+    """Raise ValueError unless the axes are different ones of the shape."""
+    rank = len(shape)
+    positions = {axis % rank for axis in axes} if rank else set()
+    if len(positions) != len(axes) or not all(-rank <= axis < rank for axis in axes):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}): `axis` must name different axes of "
+            f"the input; got axis={list(axes)} for an input of shape {tuple(shape)}."
+        )
+
+
+def over_last_axes(
+    function: Callable[[Tensor], Tensor], inputs: Tensor, axes: Sequence[int]
+) -> Tensor:
+    """Apply a function of the last axes to `axes`, in their order."""
+    last = tuple(range(-len(axes), 0))
+    if all(axis % inputs.ndim == inputs.ndim + end for axis, end in zip(axes, last, strict=True)):
+        return function(inputs)
+    return function(inputs.movedim(tuple(axes), last)).movedim(last, tuple(axes))
+
+
+def precise_dtype(layer: Layer, inputs: Tensor) -> torch.dtype:
+    """Return the dtype for the statistics of `inputs`: float32 at least.
+
+    An input in the weights' own dtype stays as it is: torch's kernels accumulate in float32.
+    """
+    if inputs.dtype is dtypes.torch_dtype(layer.variable_dtype):
+        return inputs.dtype
+    return torch.promote_types(inputs.dtype, torch.float32)

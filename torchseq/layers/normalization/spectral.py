@@ -1,0 +1,82 @@
+"""Keeps the largest singular value of a layer's kernel at 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchseq.base import arguments, settings
+from torchseq.base.types import Shape
+from torchseq.initializers import TruncatedNormal
+from torchseq.layers.layer import Layer
+from torchseq.layers.wrapper import Wrapper
+
+
+class SpectralNormalization(Wrapper):
+    """Divides the kernel of a layer by its spectral norm before each step of training.
+
+    Args:
+        layer: a layer with a `kernel` or `embeddings`.
+        power_iterations: steps by which the estimate of the norm improves at each call.
+
+    Shapes:
+        those of the layer
+
+    Raises:
+        ValueError: if `power_iterations` is not a positive integer, or the layer has no such
+            weight.
+
+    Source: keras.layers.SpectralNormalization.
+    """
+
+    def __init__(self, layer: Layer, power_iterations: int = 1, **layer_options: Any):
+        super().__init__(layer, **layer_options)
+        self.power_iterations = arguments.positive_integer(
+            self, "power_iterations", power_iterations
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the layer, and make the vector that the estimate goes on from."""
+        super().build(input_shape)
+        kernel = getattr(self.layer, "kernel", None)
+        kernel = getattr(self.layer, "embeddings", None) if kernel is None else kernel
+        if kernel is None:
+            raise ValueError(
+                f"Layer {self.name!r} (SpectralNormalization): the layer must have a `kernel` or "
+                f"`embeddings`; got {self.layer!r}."
+            )
+        self.kernel = kernel
+        self.vector_u = self.add_weight(
+            shape=(1, kernel.shape[-1]),
+            initializer=TruncatedNormal(stddev=0.02),
+            trainable=False,
+            name="vector_u",
+            dtype=kernel.dtype,
+        )
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Normalize the kernel in training; call the layer."""
+        if training:
+            self._normalize()
+        outputs: Tensor = self.layer(inputs)
+        return outputs.to(inputs.dtype) if inputs.is_floating_point() else outputs
+
+    @torch.no_grad()
+    def _normalize(self) -> None:
+        kernel, vector_u = self.kernel.value, self.vector_u.tensor
+        matrix = kernel.reshape(-1, kernel.shape[-1])  # (inputs, outputs)
+        u = vector_u
+        for _ in range(self.power_iterations):
+            v = _to_unit(u @ matrix.T)
+            u = _to_unit(v @ matrix)
+        norm = v @ matrix @ u.T  # (1, 1)
+        is_zero = ~kernel.any()  # then it stays so, and the vector too
+        vector_u.copy_(torch.where(is_zero, vector_u, u))
+        self.kernel.assign(torch.where(is_zero, kernel, kernel / norm.squeeze()))
+
+
+def _to_unit(vector: Tensor) -> Tensor:
+    inverse = vector.square().sum().rsqrt().clamp(max=1.0 / settings.epsilon())
+    return vector * inverse

@@ -1,0 +1,255 @@
+"""What the built-in cells share: weights in torch's layout, and dropout for a whole sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torchseq import constraints, initializers, regularizers
+from torchseq.base import arguments, dtypes, seeds, settings
+from torchseq.base.types import Identifier, Shape
+from torchseq.layers import tree
+from torchseq.layers.input_spec import InputSpec
+from torchseq.layers.layer import Layer
+
+
+class GatedCell(Layer):
+    """What the built-in cells share: two weight matrices or kernels, a bias, dropout masks.
+
+    A subclass says how many `num_gates` it has, builds `weight_ih`, `weight_hh` and `bias` in
+    torch's layout, gates first, and defines `project`, `step` and `get_initial_state`.
+    """
+
+    num_gates = 1
+    draws_seed_first = False  # Keras draws SimpleRNN's dropout seed before the initializers'
+    state_size: Any
+    output_size: int
+    weight_ih: nn.Parameter
+    weight_hh: nn.Parameter
+    bias: Any  # the Variable over the parameter of that name
+    _dropout_masks: list[Tensor] | None
+    _recurrent_masks: list[Tensor] | None
+
+    def __init__(
+        self,
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier = None,
+        recurrent_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        recurrent_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **layer_options: Any,
+    ):
+        layer_options.pop("implementation", None)  # Keras 2's choice between equal computations
+        super().__init__(**layer_options)
+        if seed is None and self.draws_seed_first:
+            seeds.make_seed()
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.dropout = float(arguments.fraction(self, "dropout", dropout))
+        self.recurrent_dropout = float(
+            arguments.fraction(self, "recurrent_dropout", recurrent_dropout)
+        )
+        if seed is None and not self.draws_seed_first:
+            seeds.make_seed()  # Keras draws one here; so later layers get the seeds they get there
+        self.seed = seed
+        self._num_masks = 0
+        self._generator: torch.Generator | None = None
+        self.reset_dropout_mask()
+        self.reset_recurrent_dropout_mask()
+
+    # A weight named `recurrent_kernel` looks for its options under that name.
+
+    @property
+    def recurrent_kernel_initializer(self) -> Any:
+        """The `recurrent_initializer`."""
+        return self.recurrent_initializer
+
+    @property
+    def recurrent_kernel_regularizer(self) -> Any:
+        """The `recurrent_regularizer`."""
+        return self.recurrent_regularizer
+
+    @property
+    def recurrent_kernel_constraint(self) -> Any:
+        """The `recurrent_constraint`."""
+        return self.recurrent_constraint
+
+    def parameter(self, *shape: int) -> nn.Parameter:
+        """Return a parameter in the layer's dtype, for an initializer to fill."""
+        dtype = dtypes.torch_dtype(self.variable_dtype)
+        return nn.Parameter(torch.empty(shape, dtype=dtype, device=settings.device()))
+
+    def forget_one(self, units: int) -> None:
+        """Give the forget gate's bias the value 1, and the rest that of the initializer."""
+        if self.bias.tensor.device.type == "meta":
+            return
+        options = {"dtype": self.variable_dtype}
+        first = self.bias_initializer((units,), **options)
+        rest = self.bias_initializer((2 * units,), **options)
+        self.bias.assign(torch.cat([first, torch.ones_like(first), rest]))
+
+    # --- One step ------------------------------------------------------------------------------
+
+    def call(
+        self, inputs: Tensor, states: Any, training: bool | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the output and the new states of one step.
+
+        Args:
+            inputs: of one step, batch first.
+            states: list of the states before it.
+            training: whether to drop entries; by default the layer's own mode.
+        """
+        states = list(states) if isinstance(states, list | tuple) else [states]
+        training = self.training if training is None else training
+        return self.step(self.project(inputs, training), states, training)
+
+    def project(self, inputs: Tensor, training: bool) -> Tensor:
+        """Return what the inputs, of one step or with the time axis first, add to the gates."""
+        raise NotImplementedError
+
+    def step(
+        self, projected: Tensor, states: list[Tensor], training: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the output and the new states, given what the inputs add to the gates."""
+        raise NotImplementedError
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
+        """Return states of zeros for a batch."""
+        dtype = dtypes.torch_dtype(self.compute_dtype)
+        device = tree.device_of(self)
+        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
+        batch = 0 if batch_size is None else batch_size
+        return [torch.zeros(batch, size, dtype=dtype, device=device) for size in sizes]
+
+    # --- Dropout: the same entries at all steps of a sequence -------------------------------------
+
+    def get_dropout_mask(self, step_input: Tensor) -> list[Tensor] | None:
+        """Return the sequence's masks for the inputs: one for all gates, or one per gate.
+
+        Drawn at the first call after `reset_dropout_mask`; None if `dropout` is 0.
+        """
+        if self._dropout_masks is None and self.dropout:
+            self._dropout_masks = self._draw_masks(step_input, self.dropout)
+        return self._dropout_masks
+
+    def get_recurrent_dropout_mask(self, step_input: Tensor) -> list[Tensor] | None:
+        """Return the sequence's masks for the hidden state; None if `recurrent_dropout` is 0."""
+        if self._recurrent_masks is None and self.recurrent_dropout:
+            self._recurrent_masks = self._draw_masks(step_input, self.recurrent_dropout)
+        return self._recurrent_masks
+
+    def reset_dropout_mask(self) -> None:
+        """Forget the masks for the inputs; a new sequence begins."""
+        self._dropout_masks = None
+
+    def reset_recurrent_dropout_mask(self) -> None:
+        """Forget the masks for the hidden state; a new sequence begins."""
+        self._recurrent_masks = None
+
+    def num_masks(self) -> int:
+        """Return how many masks a sequence has: with recurrent dropout each gate its own."""
+        return self.num_gates if self.recurrent_dropout else 1
+
+    def _draw_masks(self, like: Tensor, rate: float) -> list[Tensor]:
+        keep = 1.0 - rate
+        generator = self._next_generator(like.device)
+        masks = [
+            torch.empty_like(like, requires_grad=False).bernoulli_(keep, generator=generator)
+            for _ in range(self.num_masks())
+        ]
+        return [mask / keep for mask in masks] if keep else masks
+
+    def _next_generator(self, device: torch.device) -> torch.Generator | None:
+        """Return a generator whose stream depends on the seed and the number of draws so far."""
+        if self.seed is None:
+            return None
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device=device)
+        self._num_masks += 1
+        return self._generator.manual_seed(self.seed + self._num_masks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        forgotten = {"_generator": None, "_dropout_masks": None, "_recurrent_masks": None}
+        return {**super().__getstate__(), **forgotten}
+
+
+class DenseCell(GatedCell):
+    """A built-in cell on vectors: inputs and hidden state go through matrices.
+
+    Subclasses say which of torch's fused kernels computes the same, if any.
+    """
+
+    units: int
+
+    def make_weights(self, input_shape: Shape) -> None:
+        """Make the two weight matrices for inputs of `(batch, features)`."""
+        violation = InputSpec(ndim=2).violation(input_shape)
+        if violation or input_shape[-1] is None:
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}): the input of one step must have 2 "
+                f"axes, the last of a known size; got shape {tuple(input_shape)}."
+            )
+        rows = self.num_gates * self.units
+        self.weight_ih = self.parameter(rows, input_shape[-1])
+        self.weight_hh = self.parameter(rows, self.units)
+
+    @property
+    def fused_kernel(self) -> str | None:
+        """Name of torch's fused kernel that computes this cell; None if none does."""
+        return None
+
+    def fused_weights(self) -> list[Tensor]:
+        """Return the weights as the fused kernel takes them; Keras's one bias is torch's first."""
+        if not self.use_bias:
+            return [self.weight_ih, self.weight_hh]
+        bias = self.bias.tensor
+        return [self.weight_ih, self.weight_hh, bias, torch.zeros_like(bias)]
+
+    def input_bias(self) -> Tensor | None:
+        """Return the bias that is added to the projected inputs."""
+        bias: Tensor | None = self.bias.tensor if self.use_bias else None
+        return bias
+
+    def project(self, inputs: Tensor, training: bool) -> Tensor:
+        masks = self.get_dropout_mask(_one_step(inputs)) if training else None
+        return self._linear(inputs, self.weight_ih, self.input_bias(), masks)
+
+    def recurrent_masks(self, hidden: Tensor, training: bool) -> list[Tensor] | None:
+        """Return the dropout masks for the hidden state in training."""
+        return self.get_recurrent_dropout_mask(hidden) if training else None
+
+    def _linear(
+        self, inputs: Tensor, weight: Tensor, bias: Tensor | None, masks: list[Tensor] | None
+    ) -> Tensor:
+        """Apply a weight matrix, to the inputs under each gate's mask."""
+        if masks is None:
+            return F.linear(inputs, weight, bias)
+        if len(masks) == 1:
+            return F.linear(inputs * masks[0], weight, bias)
+        pairs = zip(masks, weight.chunk(len(masks)), strict=True)
+        sums = torch.cat([F.linear(inputs * mask, part) for mask, part in pairs], dim=-1)
+        return sums if bias is None else sums + bias
+
+
+def _one_step(inputs: Tensor) -> Tensor:
+    return inputs[0] if inputs.ndim == 3 else inputs
