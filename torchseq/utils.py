@@ -1,7 +1,6 @@
 """Keras's `utils` namespace."""
 
 from torchseq.base.naming import clear as clear_session
-from torchseq.base.registry import custom_object_scope as CustomObjectScope
 from torchseq.base.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -9,6 +8,7 @@ from torchseq.base.registry import (
     get_registered_object,
     register_keras_serializable,
 )
+from torchseq.base.registry import custom_object_scope as CustomObjectScope
 from torchseq.base.registry import deserialize as deserialize_keras_object
 from torchseq.base.registry import serialize as serialize_keras_object
 from torchseq.base.seeds import set_random_seed

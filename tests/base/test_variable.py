@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from torchseq import Variable
+from torchseq.base.variable import as_tensor
 
 
 @pytest.fixture
@@ -114,3 +115,11 @@ def test_it_works_inside_compiled_functions(kernel):
     x = torch.randn(4, 3)
     compiled = torch.compile(function, fullgraph=True, backend="eager")
     assert torch.equal(compiled(x), function(x))
+
+
+def test_arrays_of_ml_dtypes_bfloat16_are_taken_bit_for_bit():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.array([1.0, -2.5, 3e38], dtype=ml_dtypes.bfloat16)
+    tensor = as_tensor(array)
+    assert tensor.dtype == torch.bfloat16
+    assert torch.equal(tensor.float(), torch.tensor(array.astype("float32")))

@@ -291,6 +291,8 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
     if not isinstance(value, Tensor):
         if isinstance(value, np.ndarray) and not value.flags.writeable:
             value = value.copy()  # torch warns about arrays that it must not write to
+        if getattr(getattr(value, "dtype", None), "name", "") == "bfloat16":  # of ml_dtypes
+            value = torch.from_numpy(value.view(np.uint16).copy()).view(torch.bfloat16)
         # The dtype is given here, not changed later: a Python float would pass through float32.
         return torch.as_tensor(value, dtype=wanted, device=settings.device())
     return value if wanted is None else value.to(wanted)

@@ -1,6 +1,6 @@
 """Layers, under Keras's names."""
 
-from torchseq.base import registry
+from torchseq.base import registry as _registry
 from torchseq.layers.activation import Activation
 from torchseq.layers.conv import Conv2D
 from torchseq.layers.core import Dense, Identity, Input, InputLayer, Lambda, TorchModuleWrapper
@@ -32,4 +32,4 @@ __all__ = [
     "TorchModuleWrapper",
 ]
 
-registry.register_builtin("keras.layers", {name: globals()[name] for name in __all__})
+_registry.register_builtin("keras.layers", {name: globals()[name] for name in __all__})

@@ -35,10 +35,6 @@ class Wrapper(Layer):
         if not self.layer.built:
             self.layer.build(input_shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the layer's output shape."""
-        return self.layer.compute_output_shape(input_shape)
-
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> Wrapper:
         """Make the wrapper and the layer in it."""

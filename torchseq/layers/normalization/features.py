@@ -60,7 +60,7 @@ class LayerNormalization(Scaled):
         gamma_constraint: Identifier = None,
         **layer_options: Any,
     ):
-        self.rms_scaling = bool(layer_options.pop("rms_scaling", False))
+        rms_scaling = bool(layer_options.pop("rms_scaling", False))
         super().__init__(
             epsilon,
             center,
@@ -74,6 +74,7 @@ class LayerNormalization(Scaled):
             **{**layer_options, "autocast": False},  # statistics are taken before rounding
         )
         self.axis = axis_argument(self, axis)
+        self.rms_scaling = rms_scaling
 
     def build(self, input_shape: Shape) -> None:
         """Make gamma and beta."""

@@ -63,6 +63,10 @@ class SpectralNormalization(Wrapper):
         outputs: Tensor = self.layer(inputs)
         return outputs.to(inputs.dtype) if inputs.is_floating_point() else outputs
 
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """Return the layer's output shape."""
+        return self.layer.compute_output_shape(input_shape)
+
     @torch.no_grad()
     def _normalize(self) -> None:
         kernel, vector_u = self.kernel.value, self.vector_u.tensor

@@ -212,10 +212,14 @@ def check_layer(owner: str, name: str, layer: Any) -> None:
 
 
 def _copy(layer: Layer, **changes: Any) -> Any:
-    """Return a new layer of the same config but for the changes; its own classes are known."""
-    classes = {type(part).__name__: type(part) for part in layer.modules()}
+    """Return a new layer of the same config but for the changes, built if `layer` is."""
+    classes = {type(part).__name__: type(part) for part in layer.modules()}  # also unregistered
     with registry.custom_object_scope(classes):
-        return type(layer).from_config({**layer.get_config(), **changes})
+        made = type(layer).from_config({**layer.get_config(), **changes})
+    build_config = layer.get_build_config()
+    if build_config is not None:
+        made.build_from_config(build_config)
+    return made
 
 
 def _call(layer: Any, sequences: Tensor, states: Any, mask: Any, training: bool | None) -> Any:
