@@ -3,6 +3,7 @@
 from torchseq import (
     activations,
     callbacks,
+    config,
     constraints,
     datasets,
     initializers,
@@ -43,6 +44,7 @@ __all__ = [
     "Variable",
     "activations",
     "callbacks",
+    "config",
     "constraints",
     "datasets",
     "initializers",

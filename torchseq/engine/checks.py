@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -25,6 +26,16 @@ def check_epochs(**given: Any) -> None:
             )
 
 
+def check_frequency(value: Any) -> None:
+    """Check `validation_freq`.
+
+    Raises:
+        ValueError: unless it is a positive integer or a collection of epochs.
+    """
+    if not isinstance(value, Collection):
+        arguments.positive_integer("fit", "validation_freq", value)
+
+
 def check_targets(owner: str, objective: Objective, y: Tensor | None, output_shape: Any) -> None:
     """Check that there are targets, and that integer labels are classes of the model.
 
@@ -39,7 +50,7 @@ def check_targets(owner: str, objective: Objective, y: Tensor | None, output_sha
     """
     loss = objective.loss
     if y is None:
-        if loss is not None or objective.has_metrics:
+        if objective.needs_targets:
             raise ValueError(
                 f"{owner}: the loss and the metrics need targets; got y=None. Pass `y`, or compile "
                 "without loss if layers add their own."

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import losses, metrics
+from torchseq.base.targets import kind_of_targets
 from torchseq.engine import logs
 
-_SHAPE_CHOSEN = ("accuracy", "acc", "crossentropy", "ce")
+_CHOSEN_LOSSES = ("crossentropy", "ce")  # by the shapes of targets and outputs
+_CHOSEN_METRICS = ("accuracy", "acc", *_CHOSEN_LOSSES)
 
 
 class Objective:
@@ -34,7 +36,8 @@ class Objective:
         metric_identifiers: Any = None,
         weighted_identifiers: Any = None,
     ):
-        self.loss = _loss(loss)
+        self._loss_name = loss if loss in _CHOSEN_LOSSES else None
+        self.loss = None if self._loss_name else _loss(loss)
         self.loss_weight = _weight(loss_weight)
         self._unweighted = _identifiers("metrics", metric_identifiers)
         self._weighted = _identifiers("weighted_metrics", weighted_identifiers)
@@ -42,7 +45,12 @@ class Objective:
         self.metrics: list[Any] = []
         self.weighted_metrics: list[Any] = []
         self.names: list[str] = ["loss"]
-        self.is_built = not self._unweighted and not self._weighted
+        self.is_built = not (self._unweighted or self._weighted or self._loss_name)
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether a loss or a metric was given, which compare with targets."""
+        return self.loss is not None or self._loss_name is not None or self.has_metrics
 
     @property
     def has_metrics(self) -> bool:
@@ -50,10 +58,13 @@ class Objective:
         return bool(self._unweighted or self._weighted)
 
     def build(self, y_shape: Sequence[int], output_shape: Sequence[Any]) -> None:
-        """Make the metrics, now that the shapes of targets and outputs are known."""
+        """Make what is chosen by the shapes of targets and outputs, now that these are known."""
         if self.is_built:
             return
         shapes = (tuple(y_shape), tuple(output_shape))
+        if self._loss_name:
+            kind = kind_of_targets(*shapes)
+            self.loss = _loss(f"{kind.replace('sparse', 'sparse_categorical')}_crossentropy")
         self.metrics = [metrics.resolve(each, *shapes) for each in self._unweighted]
         self.weighted_metrics = [metrics.resolve(each, *shapes) for each in self._weighted]
         self.names = ["loss", *_unique_names(self.metrics, self.weighted_metrics)]
@@ -85,8 +96,8 @@ class Objective:
                 total = loss if total is None else total + loss
         if total is None:
             raise ValueError(
-                "fit: there is nothing to minimize: compile got no loss and no layer added one. "
-                "Pass `loss=` to compile."
+                "compile: there must be something to minimize; no `loss` came, and no layer added "
+                "one. Pass `loss=`, or use `add_loss` in a layer."
             )
         return total  # type: ignore[no-any-return]
 
@@ -165,8 +176,8 @@ def _loss(identifier: Any) -> Any:
 def _torch_loss(loss: nn.Module, y: Any, y_pred: Any, weight: Any) -> Tensor:
     if weight is not None:
         raise ValueError(
-            f"fit: a torch loss takes no sample weights; got them with {type(loss).__name__}. Use "
-            "a torchseq loss."
+            f"{type(loss).__name__}: a torch loss takes no sample weights; got some. Use a loss of "
+            "torchseq's."
         )
     return loss(y_pred, y)  # type: ignore[no-any-return]  # torch has the prediction first
 
@@ -194,7 +205,9 @@ def _identifiers(argument: str, given: Any) -> list[Any]:
     while len(found) == 1 and isinstance(found[0], list | tuple):
         found = list(found[0])  # Keras takes [["accuracy"]] for one output
     for identifier in found:
-        if isinstance(identifier, str) and identifier not in _SHAPE_CHOSEN:
+        if identifier is None:
+            raise ValueError(f"compile: each entry of `{argument}` must be a metric; got None.")
+        if isinstance(identifier, str) and identifier.lower() not in _CHOSEN_METRICS:
             metrics.get(identifier)  # raises for an unknown name, before training
     return found
 

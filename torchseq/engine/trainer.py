@@ -8,125 +8,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from torchseq import optimizers
-from torchseq.base import arguments, registry
+from torchseq.base import arguments
 from torchseq.base.modes import mode
-from torchseq.base.types import Config
 from torchseq.callbacks import CallbackList, History
 from torchseq.data import arrays
 from torchseq.data.arrays import ArraySource
 from torchseq.data.epochs import Epochs
 from torchseq.engine import checks, gather
+from torchseq.engine.compiled import Compiled
 from torchseq.engine.loop import run_batches
 from torchseq.engine.objective import Objective
 from torchseq.engine.step import Step
 
 
-class Trainer:
+class Trainer(Compiled):
     """Gives a module with Keras weights the methods that train and use it."""
 
-    optimizer: Any
     history: History
-
-    def _init_trainer(self) -> None:
-        self.compiled = False
-        self.optimizer = None
-        self.loss: Any = None
-        self.stop_training = False
-        self._objective: Objective | None = None
-        self._compile_arguments: Config = {}
-
-    # --- Compiling -----------------------------------------------------------------------------
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: Any = "auto",
-        auto_scale_loss: bool = True,
-    ) -> None:
-        """Say how the model learns and what it reports.
-
-        Args:
-            optimizer: name, config or object.
-            loss: name, object, or callable `(y_true, y_pred)`; also a torch loss module.
-            loss_weights: factor of the loss.
-            metrics: list of names, objects or callables.
-            weighted_metrics: the same, weighted by sample and class weights.
-            run_eagerly: accepted for Keras's sake; steps run eagerly.
-            steps_per_execution: accepted for Keras's sake; hooks run after every step.
-            jit_compile: compiled steps are not offered yet; True warns.
-            auto_scale_loss: scale the loss in float16.
-
-        Raises:
-            ValueError: for a name that is not known, with the nearest known ones.
-        """
-        arguments.positive_integer("compile", "steps_per_execution", steps_per_execution)
-        if jit_compile is True:
-            warnings.warn(
-                "compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2
-            )
-        new_optimizer = optimizers.get(optimizer)
-        self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
-        self.optimizer = new_optimizer
-        self.loss = _Held(loss) if isinstance(loss, nn.Module) else loss
-        self.run_eagerly = run_eagerly
-        self.steps_per_execution = steps_per_execution
-        self.jit_compile = False
-        self.stop_training = False
-        self.compiled = True
-        self._compile_arguments = {
-            "optimizer": new_optimizer,
-            "loss": self.loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-            "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": False,
-        }
-
-    def get_compile_config(self) -> Config:
-        """Return compile's arguments, serialized; {} if the model is not compiled."""
-        return {name: registry.serialize(value) for name, value in self._compile_arguments.items()}
-
-    def compile_from_config(self, config: Config, custom_objects: Any = None) -> None:
-        """Compile as a model was whose `get_compile_config` returned this."""
-        given = {key: registry.deserialize(value, custom_objects) for key, value in config.items()}
-        self.compile(**given)
-        if self.built:  # type: ignore[attr-defined]
-            self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The mean of the loss, then the compiled metrics once their shapes are known."""
-        return [] if self._objective is None else self._objective.all_metrics()
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """`"loss"`, and `"compile_metrics"` if there are any, as in Keras."""
-        if self._objective is None:
-            return []
-        return ["loss", "compile_metrics"] if self._objective.has_metrics else ["loss"]
-
-    def reset_metrics(self) -> None:
-        """Set all metrics to their start."""
-        self._need_objective("reset_metrics").reset()
-
-    def _need_objective(self, method: str) -> Objective:
-        if self._objective is None:
-            raise ValueError(
-                f"{method}: the model must be compiled first. Call "
-                "`model.compile(optimizer, loss, metrics)`."
-            )
-        return self._objective
 
     # --- Training ------------------------------------------------------------------------------
 
@@ -177,6 +76,7 @@ class Trainer:
         """
         objective = self._need_objective("fit")
         checks.check_epochs(epochs=epochs, initial_epoch=initial_epoch)
+        checks.check_frequency(validation_freq)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = arrays.split(
                 validation_split, x, y, sample_weight
@@ -190,7 +90,10 @@ class Trainer:
         validate = self._validation(
             validation_data, validation_batch_size or batch_size, validation_steps
         )
-        callbacks = self._callbacks(callbacks, True, verbose, epochs, epoch_batches.num_batches)
+        # EarlyStopping on `val_*` must know in which epochs there is nothing to look at.
+        rare = {} if validation_freq == 1 else {"validation_freq": validation_freq}
+        steps = epoch_batches.num_batches
+        callbacks = self._callbacks(callbacks, True, verbose, epochs, steps, **rare)
         self.stop_training = False
         callbacks.on_train_begin({})
         logs: dict[str, Any] = {}
@@ -288,9 +191,9 @@ class Trainer:
         objective = self._need_objective(source.owner)
         self._build_for(source)
         output_shape = self._output_shape_for(source)
-        checks.check_targets(source.owner, objective, source.y, output_shape)
         if source.y is not None:
             objective.build(source.y.shape, output_shape)
+        checks.check_targets(source.owner, objective, source.y, output_shape)
         objective.to(source.device)
         return Step(self, objective)
 
@@ -320,7 +223,13 @@ class Trainer:
                 return tuple(self(source.x[:1]).shape)  # type: ignore[operator]
 
     def _callbacks(
-        self, callbacks: Any, has_history: bool, verbose: Any, epochs: int, steps: int
+        self,
+        callbacks: Any,
+        has_history: bool,
+        verbose: Any,
+        epochs: int,
+        steps: int,
+        **params: Any,
     ) -> Any:
         if isinstance(callbacks, CallbackList):
             return callbacks
@@ -333,6 +242,7 @@ class Trainer:
             verbose=verbose,
             epochs=epochs,
             steps=steps,
+            **params,
         )
 
     # --- Evaluating and predicting -------------------------------------------------------------
@@ -466,13 +376,6 @@ class Trainer:
         with mode(self, False):  # type: ignore[arg-type]
             outputs.add(Step(self, Objective()).predict(next(source.batches())[0]))
         return outputs.result()
-
-
-class _Held:
-    """Holds a torch loss so that the model does not take it for a part of itself."""
-
-    def __init__(self, module: nn.Module):
-        self.module = module
 
 
 def _fresh_seed() -> int:

@@ -156,7 +156,7 @@ class Softmax(_Elementwise):
         axis = self.axis if isinstance(self.axis, int) else tuple(self.axis)
         if mask is None:
             return activations.softmax(inputs, axis)
-        if mask is getattr(inputs, "_keras_mask", None):
+        if getattr(inputs, "_keras_mask", None) is mask:
             mask = mask.reshape(*mask.shape, *[1] * (inputs.ndim - mask.ndim))
         kept = mask if mask.dtype is torch.bool else mask > 0.5
         is_short = inputs.dtype is torch.float16

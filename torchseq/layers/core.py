@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -303,10 +304,13 @@ class Lambda(Layer):
         self.supports_masking = mask is not None
         self.mask = mask
         self._given_output_shape = output_shape
+        self._told = {"mask", "training"} & argument_names(function)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Call the function."""
-        return self.function(inputs, **self.arguments)
+        told = {"mask": mask, "training": training}
+        told = {name: value for name, value in told.items() if name in self._told}
+        return self.function(inputs, **{**self.arguments, **told})
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return what `mask` says."""
@@ -325,6 +329,8 @@ class Lambda(Layer):
         config.pop("output_shape", None)
         if self._given_output_shape is not None:
             config["output_shape"] = registry.serialize(self._given_output_shape)
+        if self.mask is None:  # Keras leaves it out
+            del config["mask"]
         return config
 
     @classmethod
@@ -332,11 +338,19 @@ class Lambda(Layer):
         """Make the layer; its functions must be registered or in `custom_objects`."""
         made = {
             key: registry.deserialize(value, custom_objects)
-            if key in ("function", "output_shape", "mask")
+            if key in ("function", "output_shape", "mask", "arguments")
             else value
             for key, value in config.items()
         }
         return cls(**made)
+
+
+def argument_names(function: Callable[..., Any]) -> set[str]:
+    """Return the names of a function's arguments; none for one whose signature is not known."""
+    try:
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # many of torch's own
+        return set()
 
 
 class TorchModuleWrapper(Layer):

@@ -96,6 +96,7 @@ class Layer(Weighted):
     """
 
     casts_integers = False  # whether integer inputs become floating ones
+    takes_integers = False  # whether a model with this layer first leaves integers as they come
     activity_regularizer: Any = None
     built = False
     training = False
@@ -142,9 +143,11 @@ class Layer(Weighted):
         parameters = inspect.signature(method).parameters
         cls._takes_training = "training" in parameters
         cls._takes_mask = "mask" in parameters
+        cls._makes_mask = tree.overrides(cls, Layer, "compute_mask")
 
     _takes_training = False
     _takes_mask = False
+    _makes_mask = False
 
     def _read_input_options(self, options: dict[str, Any]) -> Shape | None:
         unknown = sorted(set(options) - set(_INPUT_OPTIONS))
@@ -212,18 +215,20 @@ class Layer(Weighted):
                 return self(inputs, *args, **kwargs)
         if args:
             args = tuple(self._as_tensors(arg) if type(arg) is np.ndarray else arg for arg in args)
+        mask = getattr(inputs, "_keras_mask", None)
         if getattr(inputs, "dtype", None) is not self._compute_dtype and self._casts(inputs):
             inputs = inputs.to(self._compute_dtype)
-        mask = getattr(inputs, "_keras_mask", None)
+            if mask is not None:
+                inputs._keras_mask = mask
         if self._takes_training and not args:
             kwargs["training"] = self.training
-        if self._takes_mask and "mask" not in kwargs:
-            kwargs["mask"] = mask
+        if self._takes_mask:
+            mask = kwargs.setdefault("mask", mask)
         outputs = super().__call__(inputs, *args, **kwargs)
-        if mask is not None:
-            self._pass_mask_on(inputs, outputs, mask)
         if self._mixed_dtype is not None:
             outputs = scopes.as_dtype(outputs, self._mixed_dtype)
+        if mask is not None or self._makes_mask:
+            self._pass_mask_on(inputs, outputs, mask)
         if self.activity_regularizer is not None:
             self._add_activity_loss(outputs)
         return outputs
@@ -289,8 +294,11 @@ class Layer(Weighted):
                 f"input of shape {shape}."
             )
 
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor) -> None:
-        if self.supports_masking and isinstance(outputs, Tensor) and outputs is not inputs:
+    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
+        """Put the output's mask on it, unless the call itself did."""
+        if not self.supports_masking or not isinstance(outputs, Tensor) or outputs is inputs:
+            return
+        if getattr(outputs, "_keras_mask", None) is None:
             computed = self.compute_mask(inputs, mask)
             if computed is not None:
                 outputs._keras_mask = computed  # type: ignore[attr-defined]

@@ -38,11 +38,11 @@ class RandomStream(nn.Module):
         return draw(self.position, self.seed, kind, probability, list(shape), like)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}position"] = self.position.clone()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *others)
         key = f"{prefix}position"
         _, _, missing, unexpected, _ = others
         if key in state_dict:

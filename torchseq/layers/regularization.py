@@ -19,24 +19,22 @@ from torchseq.layers.layer import Layer
 
 
 class _Noise(Layer):
-    """Base of the layers that do something random in training and nothing otherwise.
+    """Base of the layers that do something random in training and nothing otherwise."""
 
-    Args:
-        seed: integer that fixes the sequence of draws; torch's random stream by default.
-        draws: whether the layer ever draws.
-    """
-
-    def __init__(self, seed: int | None, draws: bool, **layer_options: Any):
+    def __init__(self, **layer_options: Any):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.seed = seed
-        self.draws = draws
-        self.stream = randomness.stream_of(self, seed) if draws else None
         self.built = True
+
+    def draw_from(self, seed: int | None, strength: float) -> None:
+        """Say where the random numbers come from; of no strength, the layer never draws any."""
+        self.seed = seed
+        self.does_draw = strength > 0
+        self.stream = randomness.stream_of(self, seed) if self.does_draw else None
 
     def call(self, inputs: Tensor) -> Tensor:
         """Disturb the input in training, else return it."""
-        return self.disturb(inputs) if self.training and self.draws else inputs
+        return self.disturb(inputs) if self.training and self.does_draw else inputs
 
     def disturb(self, inputs: Tensor) -> Tensor:
         """Return what training sees of the input."""
@@ -71,9 +69,9 @@ class Dropout(_Noise):
         seed: int | None = None,
         **layer_options: Any,
     ):
-        rate = arguments.fraction(self, "rate", rate)
-        super().__init__(seed, rate > 0, **layer_options)
-        self.rate = rate
+        super().__init__(**layer_options)
+        self.rate = arguments.fraction(self, "rate", rate)
+        self.draw_from(seed, self.rate)
         self.noise_shape = _checked_noise_shape(self, noise_shape)
 
     def disturb(self, inputs: Tensor) -> Tensor:
@@ -119,9 +117,9 @@ class _SpatialDropout(_Noise):
     data_format = "channels_last"
 
     def __init__(self, rate: float, seed: int | None, name: str | None, dtype: Any):
-        rate = arguments.fraction(self, "rate", rate)
-        super().__init__(seed, rate > 0, name=name, dtype=dtype)
-        self.rate = rate
+        super().__init__(name=name, dtype=dtype)
+        self.rate = arguments.fraction(self, "rate", rate)
+        self.draw_from(seed, self.rate)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def disturb(self, inputs: Tensor) -> Tensor:
@@ -238,11 +236,11 @@ class GaussianDropout(_Noise):
     """
 
     def __init__(self, rate: float, seed: int | None = None, **layer_options: Any):
-        rate = arguments.fraction(self, "rate", rate)
+        super().__init__(**layer_options)
+        self.rate = arguments.fraction(self, "rate", rate)
         if rate == 1:
             raise ValueError(f"GaussianDropout: `rate` must be below 1; got rate={rate!r}.")
-        super().__init__(seed, rate > 0, **layer_options)
-        self.rate = rate
+        self.draw_from(seed, self.rate)
 
     def disturb(self, inputs: Tensor) -> Tensor:
         """Multiply by noise."""
@@ -268,9 +266,9 @@ class GaussianNoise(_Noise):
     """
 
     def __init__(self, stddev: float, seed: int | None = None, **layer_options: Any):
-        stddev = arguments.fraction(self, "stddev", stddev)
-        super().__init__(seed, stddev > 0, **layer_options)
-        self.stddev = stddev
+        super().__init__(**layer_options)
+        self.stddev = arguments.fraction(self, "stddev", stddev)
+        self.draw_from(seed, self.stddev)
 
     def disturb(self, inputs: Tensor) -> Tensor:
         """Add noise."""
@@ -305,9 +303,9 @@ class AlphaDropout(_Noise):
         seed: int | None = None,
         **layer_options: Any,
     ):
-        rate = arguments.fraction(self, "rate", rate)
-        super().__init__(seed, rate > 0, **layer_options)
-        self.rate = rate
+        super().__init__(**layer_options)
+        self.rate = arguments.fraction(self, "rate", rate)
+        self.draw_from(seed, self.rate)
         self.noise_shape = _checked_noise_shape(self, noise_shape)
 
     def disturb(self, inputs: Tensor) -> Tensor:
@@ -320,7 +318,8 @@ class AlphaDropout(_Noise):
         shape = _noise_shape(self.noise_shape, inputs)
         kept = randomness.bernoulli(self.stream, 1.0 - self.rate, shape, inputs)
         factor = ((1.0 - self.rate) * (1.0 + self.rate * lowest**2)) ** -0.5
-        return factor * (inputs * kept + lowest * (1.0 - kept) - lowest * self.rate)
+        dropped: Tensor = inputs * kept + lowest * (1.0 - kept)
+        return factor * (dropped - lowest * self.rate)
 
 
 class ActivityRegularization(Layer):

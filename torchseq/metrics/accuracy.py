@@ -43,6 +43,8 @@ def _categorical_matches(y_true: Any, y_pred: Any) -> Tensor:
         y_pred,
         " For integer targets use sparse_categorical_accuracy.",
     )
+    if y_true.dtype is torch.bool:  # of which torch takes no argmax
+        y_true = y_true.byte()
     return torch.eq(y_true.argmax(-1), y_pred.argmax(-1))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchseq.base import arguments, naming, registry
+from torchseq.base.targets import kind_of_targets
 from torchseq.base.types import Shape
 from torchseq.metrics import (
     accuracy,
@@ -59,15 +60,8 @@ _NAMES = {
 }
 _FAMILY = registry.Family("metric", "keras.metrics", _NAMES)
 
-# Names whose class is chosen by shapes: (binary, sparse, categorical).
-_BY_SHAPES = {
-    "accuracy": ("BinaryAccuracy", "SparseCategoricalAccuracy", "CategoricalAccuracy"),
-    "crossentropy": (
-        "BinaryCrossentropy",
-        "SparseCategoricalCrossentropy",
-        "CategoricalCrossentropy",
-    ),
-}
+# Names whose class is chosen by shapes -> what the class's name ends in.
+_BY_SHAPES = {"accuracy": "Accuracy", "crossentropy": "Crossentropy"}
 _BY_SHAPES_ALIASES = {"acc": "accuracy", "ce": "crossentropy"}
 
 
@@ -157,16 +151,12 @@ def _chosen_by_shapes(
     if not isinstance(identifier, str):
         return None
     name = identifier.lower()
-    choices = _BY_SHAPES.get(_BY_SHAPES_ALIASES.get(name, name))
-    if choices is None:
+    ending = _BY_SHAPES.get(_BY_SHAPES_ALIASES.get(name, name))
+    if ending is None:
         return None
-    if y_pred_shape[-1] == 1:
-        chosen = choices[0]
-    elif len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
-        chosen = choices[1]
-    else:
-        chosen = choices[2]
-    return CLASSES[chosen]()
+    kind = kind_of_targets(y_true_shape, y_pred_shape)
+    prefix = {"binary": "Binary", "sparse": "SparseCategorical", "categorical": "Categorical"}[kind]
+    return CLASSES[prefix + ending]()
 
 
 def _name_of(thing: Any) -> str:

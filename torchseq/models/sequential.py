@@ -253,6 +253,8 @@ class Sequential(Trainer, Layer):
         declared = self._input_layer.dtype if self._input_layer is not None else self.dtype
         self._compute_dtype = dtypes.torch_dtype(declared)
         self._layers[0]._declared_dtype = self._compute_dtype
+        self.takes_integers = self._layers[0].takes_integers
+        self.casts_integers = not self.takes_integers
 
     def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
         """Let the declared input follow where the whole model moves to another floating dtype."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,8 +25,8 @@ class Adam(Optimizer):
         amsgrad: divide by the largest average square so far.
         **options: those of `Optimizer`.
 
-    Source: keras.optimizers.Adam; Kingma & Ba, 2014. Runs torch's fused kernel, with an epsilon
-        that makes its formula Keras's: torch adds epsilon after the correction.
+    Source: keras.optimizers.Adam; Kingma & Ba, 2014. Runs torch's fused kernel; its own correction,
+        which comes before epsilon is added, is switched off.
     """
 
     def __init__(
@@ -52,24 +53,38 @@ class Adam(Optimizer):
     def update(
         self, params: list[Tensor], grads: list[Tensor], slots: Slots, learning_rate: float
     ) -> None:
-        """Compute `w -= rate * corrected_mean / (sqrt(corrected_square) + corrected_epsilon)`."""
-        step = int(self.iterations.tensor) + 1
-        steps = [torch.full((), step, dtype=torch.float32, device=params[0].device)] * len(params)
+        """Compute `w -= corrected_rate * mean / (sqrt(square) + epsilon)`.
+
+        The kernel has a correction of its own, by `1 - beta**step`: 1 at an infinite step.
+        """
+        infinity = torch.full((), math.inf, device=params[0].device)
         torch._fused_adam_(
             params,
             grads,
             slots["momentum"],
             slots["velocity"],
             slots.get("velocity_hat", []),
-            steps,
-            lr=learning_rate,
+            [infinity] * len(params),
+            lr=self._corrected(learning_rate, params[0].dtype),
             beta1=self.beta_1,
             beta2=self.beta_2,
             weight_decay=0.0,
-            eps=self.epsilon / math.sqrt(1 - self.beta_2**step),
+            eps=self.epsilon,
             amsgrad=self.amsgrad,
             maximize=False,
         )
+
+    def _corrected(self, learning_rate: float, dtype: torch.dtype) -> float:
+        """Return the rate that corrects both averages for their start at zero.
+
+        Rounded at each operation as Keras rounds it: `1 - beta_2**t` is small at first, so float32
+        and float64 differ by 3e-5 there.
+        """
+        number = np.float64 if dtype is torch.float64 else np.float32
+        step = number(int(self.iterations.tensor) + 1)
+        mean_weight = number(1) - number(self.beta_1) ** step
+        square_weight = number(1) - number(self.beta_2) ** step
+        return float(number(learning_rate) * np.sqrt(square_weight) / mean_weight)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -99,10 +99,7 @@ class BatchNormalization(Scaled):
     def build(self, input_shape: Shape) -> None:
         """Make gamma, beta and the moving averages."""
         shape = known_sizes(self, [self.axis], input_shape)
-        if self.scale:
-            self.add_gamma(shape)
-        if self.center:
-            self.add_beta(shape)
+        self.add_scale_and_offset(shape, self.scale, self.center)
         self.moving_mean = self._add_average("moving_mean", shape, self.moving_mean_initializer)
         self.moving_variance = self._add_average(
             "moving_variance", shape, self.moving_variance_initializer

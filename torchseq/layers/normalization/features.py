@@ -80,10 +80,8 @@ class LayerNormalization(Scaled):
         """Make gamma and beta."""
         self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         shape = known_sizes(self, self.axis, input_shape)
-        if self.scale or self.rms_scaling:
-            self.add_gamma(shape)
-        if self.center and not self.rms_scaling:
-            self.add_beta(shape)
+        scale, center = self.scale or self.rms_scaling, self.center and not self.rms_scaling
+        self.add_scale_and_offset(shape, scale, center)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Normalize."""
@@ -98,7 +96,8 @@ class LayerNormalization(Scaled):
         if not self.rms_scaling:
             return F.layer_norm(inputs, inputs.shape[-rank:], gamma, beta, self.epsilon)
         variance = inputs.var(tuple(range(-rank, 0)), correction=0, keepdim=True)
-        return inputs * (variance + self.epsilon).rsqrt() * gamma  # type: ignore[no-any-return]
+        factor = (variance + self.epsilon).rsqrt()
+        return inputs * (factor if gamma is None else factor * gamma)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
@@ -160,9 +159,7 @@ class GroupNormalization(Scaled):
                 f"channel; got groups={groups!r}."
             )
         if not arguments.is_integer(axis):
-            raise TypeError(
-                f"GroupNormalization: `axis` must be an integer; got axis={axis!r}."
-            )
+            raise TypeError(f"GroupNormalization: `axis` must be an integer; got axis={axis!r}.")
         self.groups = int(groups)
         self.axis = int(axis)
 
@@ -181,10 +178,7 @@ class GroupNormalization(Scaled):
                 f"Layer {self.name!r} (GroupNormalization): `groups` must divide the number of "
                 f"channels; got groups={self.groups}, {channels} channels."
             )
-        if self.scale:
-            self.add_gamma((channels,))
-        if self.center:
-            self.add_beta((channels,))
+        self.add_scale_and_offset((channels,), self.scale, self.center)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -215,9 +209,7 @@ class RMSNormalization(Layer):
 
     casts_integers = True
 
-    def __init__(
-        self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **layer_options: Any
-    ):
+    def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **layer_options: Any):
         super().__init__(**layer_options)
         self.axis = axis_argument(self, axis)
         self.epsilon = epsilon

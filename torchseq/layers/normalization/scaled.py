@@ -1,4 +1,4 @@
-"""What normalizations share: the scale and offset that follow, axes, and the dtype they compute in."""
+"""What normalizations share: scale and offset, axes, and the dtype they compute in."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Scaled(Layer):
         beta_constraint, gamma_constraint: projection of the weight after each update.
     """
 
-    gamma: Variable | None = None
-    beta: Variable | None = None
+    gamma: Variable | None
+    beta: Variable | None
 
     def __init__(
         self,
@@ -55,24 +55,19 @@ class Scaled(Layer):
         self.beta_constraint = constraints.get(beta_constraint)
         self.gamma_constraint = constraints.get(gamma_constraint)
 
-    def add_gamma(self, shape: Shape) -> None:
-        """Make the scale."""
-        self.gamma = self.add_weight(
-            shape=shape,
-            name="gamma",
-            initializer=self.gamma_initializer,
-            regularizer=self.gamma_regularizer,
-            constraint=self.gamma_constraint,
-        )
+    def add_scale_and_offset(self, shape: Shape, scale: bool, center: bool) -> None:
+        """Make gamma and beta; None for one that is not wanted."""
+        for name, is_wanted in (("gamma", scale), ("beta", center)):
+            made = self._add_by_name(name, shape) if is_wanted else None
+            setattr(self, name, made)
 
-    def add_beta(self, shape: Shape) -> None:
-        """Make the offset."""
-        self.beta = self.add_weight(
+    def _add_by_name(self, name: str, shape: Shape) -> Variable:
+        return self.add_weight(
             shape=shape,
-            name="beta",
-            initializer=self.beta_initializer,
-            regularizer=self.beta_regularizer,
-            constraint=self.beta_constraint,
+            name=name,
+            initializer=getattr(self, f"{name}_initializer"),
+            regularizer=getattr(self, f"{name}_regularizer"),
+            constraint=getattr(self, f"{name}_constraint"),
         )
 
     def scale_and_offset(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:

@@ -37,7 +37,7 @@ class SpectralNormalization(Wrapper):
             self, "power_iterations", power_iterations
         )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Build the layer, and make the vector that the estimate goes on from."""
         super().build(input_shape)
         kernel = getattr(self.layer, "kernel", None)

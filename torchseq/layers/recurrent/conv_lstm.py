@@ -16,7 +16,7 @@ from torch import Tensor
 from torchseq import activations
 from torchseq.base import arguments, dtypes
 from torchseq.base.types import Config, Identifier, Shape
-from torchseq.layers import geometry, tree
+from torchseq.layers import geometry
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.recurrent.gated import GatedCell
 from torchseq.layers.recurrent.rnn import RNN
@@ -168,8 +168,9 @@ class ConvLSTMCell(GatedCell):
         """Return two states of zeros for a batch."""
         dtype = dtypes.torch_dtype(self.compute_dtype)
         batch = 0 if batch_size is None else batch_size
-        device = tree.device_of(self)
-        return [torch.zeros(batch, *self._state_shape, dtype=dtype, device=device) for _ in "hc"]
+        return [
+            torch.zeros(batch, *self._state_shape, dtype=dtype, device=self.device) for _ in "hc"
+        ]
 
 
 class _ConvLSTM(RNN):
@@ -237,7 +238,6 @@ class _ConvLSTM(RNN):
             seed=seed,
             name="conv_lstm_cell",
             dtype=layer_options.get("dtype"),
-            trainable=layer_options.get("trainable", True),
         )
         super().__init__(
             cell,

@@ -4,18 +4,17 @@ They are `torch.lstm`, `torch.gru` and `torch.rnn_*`: what `nn.LSTM`, `nn.GRU` a
 the CPU and for cuDNN. The functions are used, not the modules, because Keras has one bias where
 the modules have two parameters, and because `torch.compile` takes no such module.
 
-A mask costs two gathers and no look at its values from the host: each row's valid steps are moved
-to the front, whatever their pattern, the kernel runs over all steps, and each time step takes the
-output of the last valid step before it. So the number of calls is the same for every length.
+With a mask each row's valid steps are moved to the front, whatever their pattern, the kernel runs
+over all steps, and each time step takes the output of the last valid step up to it. So the number
+of calls is the same for every length, and on a GPU the host waits for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _FUNCTIONS: dict[str, Any] = {
@@ -80,13 +79,21 @@ def _in_one_chunk(weights: Sequence[Tensor]) -> list[Tensor]:
     return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
 
 
+class Wanted(NamedTuple):
+    """What a caller needs of a run over masked sequences; the rest is not computed."""
+
+    all_steps: bool  # the outputs of all steps, or the last one alone
+    cell_state: bool  # the LSTM's last cell state
+    zeros: bool  # zeros at masked steps, or the output of the step before
+
+
 def run_masked(
     kernel: str,
     inputs: Tensor,
     states: list[Tensor],
     weights: Sequence[Tensor],
     mask: Tensor,
-    needs_all: tuple[bool, bool],
+    wanted: Wanted,
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a kernel over the steps at which `mask`, (batch, time), is True.
 
@@ -96,33 +103,43 @@ def run_masked(
         states: as for `run`.
         weights: as for `run`.
         mask: any pattern; rows without any True keep their states.
-        needs_all: whether the outputs of all steps are wanted, or the last alone; whether the
-            LSTM's last cell state is.
+        wanted: what is needed.
 
     Returns:
         The outputs, `(batch, time, units)` or `(batch, 1, units)`: at masked steps those of the
-        valid step before, or zeros. Then the last states; the cell state's first if not wanted.
+        valid step before, or zeros. Then the last states; the LSTM's cell state only if wanted.
     """
-    needs_sequence, needs_cell_state = needs_all
-    order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)
-    inputs = _at_steps(inputs, order)
-    outputs, last = run(kernel, inputs, states, weights)
     num_seen = mask.cumsum(1)  # (batch, time): valid steps so far
     num_valid = num_seen[:, -1:]
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    is_padding = steps >= num_valid  # (batch, time), once the valid steps are in front
+    are_in_front = _is_known(mask.logical_xor(is_padding))
+    if not are_in_front:
+        inputs = _at_steps(inputs, torch.argsort((~mask).to(torch.uint8), dim=1, stable=True))
+    if kernel == "lstm" and wanted.cell_state:
+        inputs, weights = _keeping_cell_state(inputs, weights, is_padding)
+    outputs, last = run(kernel, inputs, states, weights)
     is_empty = num_valid == 0
     final = _at_steps(outputs, (num_valid - 1).clamp(min=0))  # (batch, 1, units)
     hidden = torch.where(is_empty, states[0].to(final.dtype), final[:, 0])
-    new_states = [hidden]
-    if kernel == "lstm":
-        cell_state = states[1].to(last[1].dtype)
-        if needs_cell_state:
-            gates = _lstm_gates(inputs, states[0], outputs, weights)
-            cell_state = _cell_state_after(gates, states[1], num_valid).to(last[1].dtype)
-        new_states.append(cell_state)
-    if not needs_sequence:
-        return final.masked_fill(is_empty[:, :, None], 0), new_states
-    outputs = _at_steps(outputs, (num_seen - 1).clamp(min=0))
-    return outputs.masked_fill((num_seen == 0)[:, :, None], 0), new_states
+    has_output = mask if wanted.zeros else num_seen > 0
+    if not wanted.all_steps:
+        outputs, has_output = final, has_output[:, -1:]
+    elif not (wanted.zeros and are_in_front):
+        outputs = _at_steps(outputs, (num_seen - 1).clamp(min=0))
+    if not _is_known(has_output):
+        outputs = outputs.masked_fill(~has_output[:, :, None], 0)
+    return outputs, [hidden, *last[1:]]
+
+
+def _is_known(condition: Tensor) -> bool:
+    """Tell whether a condition holds everywhere, where looking at it costs nothing.
+
+    On a GPU the host would have to wait, and a compiled graph must not depend on values.
+    """
+    if condition.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return bool(condition.all())
 
 
 def _at_steps(sequences: Tensor, steps: Tensor) -> Tensor:
@@ -131,31 +148,20 @@ def _at_steps(sequences: Tensor, steps: Tensor) -> Tensor:
     return sequences[rows, steps]
 
 
-def _lstm_gates(
-    inputs: Tensor, hidden: Tensor, outputs: Tensor, weights: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """Return what goes into the LSTM's four gates at all steps, given the hidden states."""
-    inputs, (hidden,), weights = _in_one_dtype(inputs, [hidden], weights)
-    before = torch.cat([hidden[:, None], outputs[:, :-1]], dim=1)  # (batch, time, units)
-    sums = F.linear(inputs, weights[0]) + F.linear(before, weights[1])
-    if len(weights) == 4:
-        sums = sums + weights[2] + weights[3]
-    return sums.chunk(4, dim=-1)
+_SATURATING = 1e4  # sigmoid of it is 1, and of minus it 0, in every float type
 
 
-def _cell_state_after(gates: tuple[Tensor, ...], first: Tensor, num_valid: Tensor) -> Tensor:
-    """Return the LSTM's cell state after each row's last valid step.
+def _keeping_cell_state(
+    inputs: Tensor, weights: Sequence[Tensor], is_padding: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Return inputs and weights with which an LSTM keeps its cell state at the padding, exactly.
 
-    The kernel tells it only after the last step of all. From the gates it is the sum over steps of
-    what the step wrote times all later forget gates; their products are sums of logarithms, none
-    above 0, taken from the end so that the recent steps, which count, are exact.
+    The kernel tells the cell state after the last step alone. One more feature, 1 at the padding,
+    opens the forget gate and closes the input gate; elsewhere it is 0 and changes nothing.
     """
-    dtype = torch.promote_types(gates[0].dtype, torch.float32)
-    written, forget, candidate = (gate.to(dtype) for gate in gates[:3])
-    steps = torch.arange(forget.shape[1], device=forget.device)
-    is_valid = (steps < num_valid)[:, :, None]  # (batch, time, 1)
-    log_forget = F.logsigmoid(forget).masked_fill(~is_valid, 0)
-    from_here = log_forget.flip(1).cumsum(1).flip(1)
-    writes = torch.exp(from_here - log_forget) * torch.sigmoid(written) * torch.tanh(candidate)
-    kept = torch.exp(from_here[:, 0]) * first.to(dtype)
-    return kept + writes.masked_fill(~is_valid, 0).sum(1)
+    flags = is_padding[:, :, None].to(inputs.dtype)
+    column = torch.zeros_like(weights[0][:, :1])
+    write, forget, _, _ = column.chunk(4)
+    column = torch.cat([write - _SATURATING, forget + _SATURATING, *column.chunk(4)[2:]])
+    widened = torch.cat([weights[0], column], dim=1)
+    return torch.cat([inputs, flags], dim=-1), [widened, *weights[1:]]

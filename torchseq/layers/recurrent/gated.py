@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchseq import constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes, seeds, settings
 from torchseq.base.types import Identifier, Shape
-from torchseq.layers import tree
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
 
@@ -93,6 +92,11 @@ class GatedCell(Layer):
         """The `recurrent_constraint`."""
         return self.recurrent_constraint
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, or will be made."""
+        return self.weight_ih.device if self.built else settings.device()
+
     def parameter(self, *shape: int) -> nn.Parameter:
         """Return a parameter in the layer's dtype, for an initializer to fill."""
         dtype = dtypes.torch_dtype(self.variable_dtype)
@@ -136,10 +140,9 @@ class GatedCell(Layer):
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         """Return states of zeros for a batch."""
         dtype = dtypes.torch_dtype(self.compute_dtype)
-        device = tree.device_of(self)
         sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
         batch = 0 if batch_size is None else batch_size
-        return [torch.zeros(batch, size, dtype=dtype, device=device) for size in sizes]
+        return [torch.zeros(batch, size, dtype=dtype, device=self.device) for size in sizes]
 
     # --- Dropout: the same entries at all steps of a sequence -------------------------------------
 
@@ -181,7 +184,7 @@ class GatedCell(Layer):
 
     def _next_generator(self, device: torch.device) -> torch.Generator | None:
         """Return a generator whose stream depends on the seed and the number of draws so far."""
-        if self.seed is None:
+        if self.seed is None or device.type == "meta":
             return None
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device=device)

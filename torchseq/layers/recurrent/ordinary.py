@@ -68,14 +68,12 @@ class _CellLayer(RNN):
         weights = cell.fused_weights()
         if mask is None:
             return fused.run(cell.fused_kernel, sequences, states, weights)
-        needs_all = (self.return_sequences, self.return_state or self.stateful)
-        outputs, states = fused.run_masked(
-            cell.fused_kernel, sequences, states, weights, mask, needs_all
+        wanted = fused.Wanted(
+            all_steps=self.return_sequences,
+            cell_state=self.return_state or self.stateful,
+            zeros=self.zero_output_for_mask,
         )
-        if self.zero_output_for_mask:
-            kept = mask if self.return_sequences else mask[:, -1:]
-            outputs = outputs.masked_fill(~kept.unsqueeze(-1), 0)
-        return outputs, states
+        return fused.run_masked(cell.fused_kernel, sequences, states, weights, mask, wanted)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -92,12 +92,8 @@ class RNN(Layer):
         """Build the cell and, for a stateful layer, make its states."""
         shape = _sequences_shape(input_shape)
         self._check_shape(shape)
-        if isinstance(self.cell, Layer):
-            if not self.cell.built:
-                self.cell.build((shape[0], *shape[2:]))
-            if not self._trainable:
-                for weight in self.weights:
-                    weight.trainable = False
+        if isinstance(self.cell, Layer) and not self.cell.built:
+            self.cell.build((shape[0], *shape[2:]))
         if self.stateful:
             self._make_states(shape)
 
@@ -253,7 +249,7 @@ class RNN(Layer):
         mask = mask if self.return_sequences else None
         return [mask, *[None] * len(self.state_size)] if self.return_state else mask
 
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor) -> None:
+    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
         pass_masks_on(outputs, self.compute_mask(inputs, mask))
 
     def get_config(self) -> Config:

@@ -14,6 +14,7 @@ from torchseq.base import arguments, registry
 from torchseq.base.types import Config, Shape
 from torchseq.layers.layer import Layer
 from torchseq.layers.recurrent.rnn import pass_masks_on
+from torchseq.layers.wrapper import Wrapper
 
 _MERGE_MODES = ("sum", "mul", "ave", "concat", None)
 
@@ -94,9 +95,6 @@ class Bidirectional(Layer):
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
                 layer.build(input_shape)
-        if not self._trainable:
-            for weight in self.weights:
-                weight.trainable = False
         if self._given_weights is not None:
             self.set_weights(self._given_weights)
             self._given_weights = None
@@ -164,7 +162,7 @@ class Bidirectional(Layer):
         masks = (mask, mask) if self.merge_mode is None else (mask,)
         return masks if self.return_state or self.merge_mode is None else mask
 
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor) -> None:
+    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
         pass_masks_on(outputs, self.compute_mask(inputs, mask))
 
     @property
@@ -229,12 +227,12 @@ def _call(layer: Any, sequences: Tensor, states: Any, mask: Any, training: bool 
     return layer(sequences, training=training, **options)
 
 
-class TimeDistributed(Layer):
+class TimeDistributed(Wrapper):
     """Applies a layer to each time step of its input.
 
     Layers of this package that treat the samples of a batch alike get all steps in one call, as one
-    larger batch. Others go step by step: BatchNormalization in training, stateful layers, layers
-    with a `noise_shape`, and users' own.
+    larger batch. Others go step by step: BatchNormalization and SpectralNormalization in training,
+    stateful layers, layers with a `noise_shape` or an activity regularizer, and users' own.
 
     Args:
         layer: the layer to apply.
@@ -248,20 +246,13 @@ class TimeDistributed(Layer):
     Source: keras.layers.TimeDistributed. As there, the layer's activity regularizer has no effect.
     """
 
-    def __init__(self, layer: Any, **layer_options: Any):
-        check_layer(type(self).__name__, "layer", layer)
-        super().__init__(**layer_options)
-        self.layer = layer
+    def __init__(self, layer: Layer, **layer_options: Any):
+        super().__init__(layer, **layer_options)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Build the layer for one time step."""
-        shape = self._step_shape(input_shape)
-        if not self.layer.built:
-            self.layer.build(shape)
-        if not self._trainable:
-            for weight in self.weights:
-                weight.trainable = False
+        super().build(self._step_shape(input_shape))
 
     def _step_shape(self, shape: Any) -> Shape:
         if len(shape) < 3 or isinstance(shape[0], list | tuple):
@@ -286,7 +277,7 @@ class TimeDistributed(Layer):
         if self._steps_are_alike():
             flat_mask = None if mask is None else mask.flatten(0, 1)
             outputs = self._apply_layer(inputs.flatten(0, 1), flat_mask)
-            return outputs.unflatten(0, tuple(inputs.shape[:2]))
+            return outputs.reshape(*inputs.shape[:2], *outputs.shape[1:])
         steps = [
             self._apply_layer(inputs[:, time], None if mask is None else mask[:, time])
             for time in range(inputs.shape[1])
@@ -307,23 +298,16 @@ class TimeDistributed(Layer):
         parts = [part for part in self.layer.modules() if isinstance(part, Layer)]
         return all(map(_treats_samples_alike, parts))
 
-    def get_config(self) -> Config:
-        """Return the layer's config."""
-        return {**super().get_config(), "layer": registry.serialize(self.layer)}
 
-    @classmethod
-    def from_config(cls, config: Config, custom_objects: Any = None) -> TimeDistributed:
-        """Make the layer and the wrapper."""
-        return cls(**{**config, "layer": registry.deserialize(config["layer"], custom_objects)})
-
-
-_MIX_SAMPLES = ("Lambda", "TorchModuleWrapper")  # or may do so: what they run is the user's
+_RUN_USERS_CODE = ("Lambda", "TorchModuleWrapper")
+_CHANGE_IN_TRAINING = ("BatchNormalization", "SpectralNormalization")
 
 
 def _treats_samples_alike(layer: Layer) -> bool:
     name = type(layer).__name__
-    if not registry.is_builtin(type(layer)) or getattr(layer, "stateful", False):
+    if not registry.is_builtin(type(layer)) or name in _RUN_USERS_CODE:
         return False
-    if name == "BatchNormalization":
-        return not layer.training
-    return name not in _MIX_SAMPLES and getattr(layer, "noise_shape", None) is None
+    if name in _CHANGE_IN_TRAINING and layer.training:
+        return False
+    options = (getattr(layer, name, None) for name in ("stateful", "noise_shape"))
+    return not any(options) and layer.activity_regularizer is None

@@ -1,0 +1,129 @@
+"""Layers at the start of sequence models: vectors for integers, and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchseq import constraints, initializers, regularizers
+from torchseq.base import arguments, registry
+from torchseq.base.types import Config, Identifier, Shape
+from torchseq.layers.core import refuse_adapters
+from torchseq.layers.layer import Layer
+
+
+class Embedding(Layer):
+    """Looks up a learned vector for each integer.
+
+    Args:
+        input_dim: number of vectors; inputs are from 0 to `input_dim - 1`.
+        output_dim: size of a vector.
+        embeddings_initializer: name, config or callable.
+        embeddings_regularizer: penalty on the weight.
+        embeddings_constraint: projection of the weight after each update.
+        mask_zero: the integer 0 stands for padding, which later layers are to skip.
+        weights: the initial vectors, an array `(input_dim, output_dim)` or a list of one.
+        lora_rank, lora_alpha, quantization_config: only None is possible.
+        **layer_options: also `input_length`, from Keras 1 and 2, which has no effect.
+
+    Shapes:
+        `(batch, ...)` of integers, or of floats that are cast -> `(batch, ..., output_dim)`
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `weights` has another shape.
+
+    Source: keras.layers.Embedding. Not offered: quantization, LoRA; negative integers, which Keras
+        counts from the end.
+    """
+
+    takes_integers = True  # a model must not round them by a cast to floats
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Identifier = "uniform",
+        embeddings_regularizer: Identifier = None,
+        embeddings_constraint: Identifier = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **layer_options: Any,
+    ):
+        layer_options.pop("input_length", None)
+        super().__init__(**{**layer_options, "autocast": False})  # its inputs are no quantities
+        self.input_dim = arguments.positive_integer(self, "input_dim", input_dim)
+        self.output_dim = arguments.positive_integer(self, "output_dim", output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.mask_zero = mask_zero
+        self.supports_masking = mask_zero
+        refuse_adapters(self, lora_rank, quantization_config)
+        self.quantization_config = None
+        if weights is not None:
+            self.build()
+            self.set_weights(
+                weights if isinstance(weights, list) and len(weights) == 1 else [weights]
+            )
+
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Make the `nn.Embedding`."""
+        self.embedding = self.torch_module(nn.Embedding, self.input_dim, self.output_dim)
+        self.expose("embeddings", self.embedding, "weight")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Look up the vectors."""
+        if inputs.dtype is not torch.int64 and inputs.dtype is not torch.int32:
+            inputs = inputs.to(torch.int32)
+        return self.embedding(inputs).to(self._compute_dtype)  # type: ignore[no-any-return]
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
+        """Return where the input is not 0, if that stands for padding."""
+        return inputs != 0 if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the input's shape with the size of a vector last."""
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> Config:
+        """Return the constructor's arguments; an absent activity regularizer too, as Keras does."""
+        config = {"activity_regularizer": None, **super().get_config()}
+        del config["weights"]
+        return config
+
+
+class Masking(Layer):
+    """Marks the time steps at which all features equal a value, for later layers to skip.
+
+    Args:
+        mask_value: the value; marked steps become 0.
+
+    Shapes:
+        `(batch, time, ..., features)` -> the same
+
+    Source: keras.layers.Masking.
+    """
+
+    def __init__(self, mask_value: Any = 0.0, **layer_options: Any):
+        super().__init__(**layer_options)
+        self.supports_masking = True
+        self.mask_value = registry.deserialize(mask_value)  # files may hold a tensor
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Set marked steps to 0."""
+        return torch.where(self.compute_mask(inputs).unsqueeze(-1), inputs, 0)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor:
+        """Return where any feature differs from the value."""
+        differs: Tensor = inputs != self.mask_value
+        return differs.any(-1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        return input_shape
