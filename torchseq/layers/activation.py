@@ -156,7 +156,8 @@ class Softmax(_Elementwise):
         axis = self.axis if isinstance(self.axis, int) else tuple(self.axis)
         if mask is None:
             return activations.softmax(inputs, axis)
-        if getattr(inputs, "_keras_mask", None) is mask:
+        came_with: Any = getattr(inputs, "_keras_mask", None)
+        if came_with is mask:
             mask = mask.reshape(*mask.shape, *[1] * (inputs.ndim - mask.ndim))
         kept = mask if mask.dtype is torch.bool else mask > 0.5
         is_short = inputs.dtype is torch.float16

@@ -317,9 +317,9 @@ class AlphaDropout(_Noise):
         lowest = -1.6732632423543772 * 1.0507009873554805  # the limit of SELU
         shape = _noise_shape(self.noise_shape, inputs)
         kept = randomness.bernoulli(self.stream, 1.0 - self.rate, shape, inputs)
-        factor = ((1.0 - self.rate) * (1.0 + self.rate * lowest**2)) ** -0.5
-        dropped: Tensor = inputs * kept + lowest * (1.0 - kept)
-        return factor * (dropped - lowest * self.rate)
+        factor = 1.0 / math.sqrt((1.0 - self.rate) * (1.0 + self.rate * lowest**2))
+        dropped = inputs * kept + lowest * (1.0 - kept)
+        return (dropped - lowest * self.rate) * factor
 
 
 class ActivityRegularization(Layer):

@@ -30,7 +30,7 @@ class Wrapper(Layer):
             )
         self.layer = layer
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: Any) -> None:
         """Build the layer."""
         if not self.layer.built:
             self.layer.build(input_shape)

@@ -37,7 +37,7 @@ class SpectralNormalization(Wrapper):
             self, "power_iterations", power_iterations
         )
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: Any) -> None:
         """Build the layer, and make the vector that the estimate goes on from."""
         super().build(input_shape)
         kernel = getattr(self.layer, "kernel", None)
@@ -70,15 +70,16 @@ class SpectralNormalization(Wrapper):
     @torch.no_grad()
     def _normalize(self) -> None:
         kernel, vector_u = self.kernel.value, self.vector_u.tensor
-        matrix = kernel.reshape(-1, kernel.shape[-1])  # (inputs, outputs)
-        u = vector_u
+        dtype = torch.promote_types(kernel.dtype, torch.float32)  # the factors need its range
+        matrix = kernel.reshape(-1, kernel.shape[-1]).to(dtype)  # (inputs, outputs)
+        u = vector_u.to(dtype)
         for _ in range(self.power_iterations):
             v = _to_unit(u @ matrix.T)
             u = _to_unit(v @ matrix)
         norm = v @ matrix @ u.T  # (1, 1)
         is_zero = ~kernel.any()  # then it stays so, and the vector too
-        vector_u.copy_(torch.where(is_zero, vector_u, u))
-        self.kernel.assign(torch.where(is_zero, kernel, kernel / norm.squeeze()))
+        vector_u.copy_(torch.where(is_zero, vector_u, u.to(vector_u.dtype)))
+        self.kernel.assign(torch.where(is_zero, kernel, kernel / norm.squeeze().to(kernel.dtype)))
 
 
 def _to_unit(vector: Tensor) -> Tensor:

@@ -65,18 +65,18 @@ class Normalization(Layer):
                 f"Layer {self.name!r} (Normalization): `axis` must name axes of the input; got "
                 f"axis={self.axis} for an input of shape {tuple(input_shape)}."
             )
-        self._kept = sorted(axis % rank for axis in self.axis)
-        self._reduced = [axis for axis in range(rank) if axis not in self._kept]
+        self._kept = tuple(sorted(axis % rank for axis in self.axis))
+        self._reduced = tuple(axis for axis in range(rank) if axis not in self._kept)
         sizes = tuple(input_shape[axis] for axis in self._kept)
         if None in sizes:
             raise ValueError(
                 f"Layer {self.name!r} (Normalization): the sizes on axis={self.axis} must be "
                 f"known; got an input of shape {tuple(input_shape)}."
             )
-        self._broadcast_shape: list[int] = [
+        self._broadcast_shape: tuple[int, ...] = tuple(
             size if axis in self._kept else 1  # type: ignore[misc]
             for axis, size in enumerate(input_shape)
-        ]
+        )
         if self.input_mean is None:
             self.adapt_mean = self._add_statistic("mean", sizes, "zeros")
             self.adapt_variance = self._add_statistic("variance", sizes, "ones")
