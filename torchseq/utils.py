@@ -1,6 +1,5 @@
 """Keras's `utils` namespace."""
 
-from torchseq.base.naming import clear as clear_session
 from torchseq.base.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -12,6 +11,7 @@ from torchseq.base.registry import custom_object_scope as CustomObjectScope
 from torchseq.base.registry import deserialize as deserialize_keras_object
 from torchseq.base.registry import serialize as serialize_keras_object
 from torchseq.base.seeds import set_random_seed
+from torchseq.base.session import clear_session
 from torchseq.data.preparation import to_categorical
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Recurrent layers made of Keras's config, with Keras's weights, do as Keras's do."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -273,3 +274,154 @@ def with_one_output(layer: Any) -> Any:
         layer.merge_mode = layer.merge_mode or "concat"
     layer.return_state = False
     return layer
+
+
+# --- Single cases ---------------------------------------------------------------------------------
+
+
+def fit_both(make: Callable[[Any], list[Any]], shape: tuple[int, ...], optimizer: Any) -> None:
+    """30 steps from the same weights on the same data; weights and losses end up equal."""
+    model = keras.Sequential([keras.Input(batch_shape=shape), *make(keras.layers)])
+    ours = checks.twin_of(model)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, *shape)).astype("float32")
+    y = rng.normal(size=(5, *model.output_shape)).astype("float32")
+    for each, library in ((model, keras), (ours, torchseq)):
+        each.compile(optimizer=optimizer(library.optimizers), loss="mse")
+    for step in range(30):
+        batch = x[step % 5], y[step % 5]
+        expected = model.train_on_batch(*batch)
+        np.testing.assert_allclose(ours.train_on_batch(*batch), expected, 1e-3)
+    for one, other in zip(ours.get_weights(), model.get_weights(), strict=True):
+        checks.assert_close(one, other, 1e-3, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_weights_after_30_adam_steps_equal_keras(name: str) -> None:
+    fit_both(
+        lambda layers: [
+            layers.Bidirectional(getattr(layers, name)(4, return_sequences=True)),
+            getattr(layers, name)(3, bias_constraint="max_norm", kernel_regularizer="l2"),
+        ],
+        (4, 5, 3),
+        lambda optimizers: optimizers.Adam(0.01, clipnorm=0.5),
+    )
+
+
+def test_statistics_of_distributed_batch_normalization_equal_keras() -> None:
+    fit_both(
+        lambda layers: [layers.TimeDistributed(layers.BatchNormalization()), layers.LSTM(2)],
+        (4, 5, 3),
+        lambda optimizers: optimizers.SGD(0.01),
+    )
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU", "ConvLSTM1D"])
+def test_stateful_layers_equal_keras(name: str, rng: Rng) -> None:
+    size = (3, 2) if name == "ConvLSTM1D" else (3,)
+    theirs = getattr(keras.layers, name)(*size, stateful=True, return_sequences=True)
+    x = rng.normal(size=(2, 3, 5, 2) if name == "ConvLSTM1D" else (2, 3, 4)).astype("float32")
+    theirs(x)
+    theirs.reset_state()
+    ours = checks.twin_of(theirs, x.shape)
+    for _ in range(3):
+        assert_all_close([ours(x)], [theirs(x)])
+    assert_all_close([s.numpy() for s in ours.states], [s.numpy() for s in theirs.states])
+    assert len(ours.weights) == len(theirs.weights)
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_first_states_equal_keras(name: str, is_masked: bool, rng: Rng) -> None:
+    x = rng.normal(size=(4, 6, 3)).astype("float32")
+    mask = rng.integers(0, 2, (4, 6)).astype(bool)
+    mask[0] = False
+    count = 2 if name == "LSTM" else 1
+    states = [rng.normal(size=(4, 5)).astype("float32") for _ in range(2 * count)]
+    for direction in (False, True):
+        layer = getattr(keras.layers, name)(5, return_state=True, return_sequences=True)
+        theirs = keras.layers.Bidirectional(layer) if direction else layer
+        given = states if direction else states[:count]
+        theirs.build(x.shape)
+        ours = checks.twin_of(theirs, x.shape)
+        options = {"mask": torch.tensor(mask)} if is_masked else {}
+        tensors = [torch.tensor(state) for state in given]
+        expected = theirs(x, initial_state=tensors, **options)
+        assert_all_close(flat(ours(x, initial_state=tensors, **options)), flat(expected))
+
+
+@CASES
+@pytest.mark.parametrize("policy", ["float64", "bfloat16", "mixed_bfloat16"])
+def test_dtype_policies_equal_keras(name: str, policy: str, rng: Rng) -> None:
+    keras.config.set_dtype_policy(policy)
+    try:
+        theirs = DRAWS[name](rng)
+        config = checks.as_json(theirs.get_config())
+        x = draw_input(name, theirs, rng)
+        expected = flat(theirs(x))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    ours = getattr(torchseq.layers, name).from_config(config)
+    ours.build(x.shape)
+    ours.set_weights([weight.numpy() for weight in map(as_array, theirs.weights)])
+    assert [w.dtype for w in ours.weights] == [w.dtype for w in theirs.weights]
+    tolerance = 1e-6 if policy == "float64" else 0.1
+    for one, other in zip(flat(ours(x)), expected, strict=True):
+        assert one.dtype == other.dtype
+        checks.assert_close(one, other, tolerance, tolerance)
+    assert checks.as_json(ours.get_config()) == checks.as_json(theirs.get_config())
+
+
+def as_array(weight: Any) -> torch.Tensor:
+    value = weight.value.detach()
+    return value.float() if value.dtype == torch.bfloat16 else value
+
+
+def test_the_same_seed_gives_the_same_first_weights() -> None:
+    def weights_of(library: Any) -> list[np.ndarray]:
+        library.utils.set_random_seed(7)
+        layers = library.layers
+        model = library.Sequential(
+            [
+                library.Input((4, 6, 3)),
+                layers.ConvLSTM1D(4, 2, return_sequences=True),
+                layers.TimeDistributed(layers.Flatten()),
+                layers.SimpleRNN(4, return_sequences=True),
+                layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+                layers.GRU(4, return_sequences=True, bias_initializer="random_normal"),
+                layers.RNN([layers.LSTMCell(4), layers.GRUCell(3, reset_after=False)]),
+                layers.Dense(3),
+            ]
+        )
+        return model.get_weights()
+
+    for ours, theirs in zip(weights_of(torchseq), weights_of(keras), strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-6, 1e-7)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".h5"])
+def test_keras_files_load(suffix: str, tmp_path: Any, rng: Rng) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+            layers.RNN([layers.GRUCell(3), layers.LSTMCell(2)], return_sequences=True),
+            layers.GRU(4, reset_after=False, return_sequences=True),
+            layers.TimeDistributed(layers.Dense(2)),
+            layers.SimpleRNN(3),
+        ]
+    )
+    ours = checks.twin_of(model)
+    ours.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    path = str(tmp_path / f"model{suffix}")
+    x = rng.normal(size=(2, 4, 3)).astype("float32")
+    if suffix == ".weights.h5":
+        model.save_weights(path)
+        ours.load_weights(path)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras calls .h5 old
+            model.save(path)
+        ours = torchseq.saving.load_model(path)
+    checks.assert_close(ours(x), model(x))

@@ -1,19 +1,22 @@
-"""Pooling over one to three spatial axes."""
+"""Pooling over windows of one to three spatial axes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Shape
 from torchseq.layers import geometry
+from torchseq.layers.defaults import with_defaults
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
+
+_MAXIMA: dict[int, Callable[..., Any]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_MEANS: dict[int, Callable[..., Any]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class _Pooling(Layer):
@@ -43,6 +46,35 @@ class _Pooling(Layer):
         super()._check_shape(shape)
         self.compute_output_shape(shape)  # the window must fit
 
+    def call(self, inputs: Tensor) -> Tensor:
+        """Pool each window."""
+        inputs = geometry.channels_first(inputs, self.data_format)
+        if self.padding == "same":
+            outputs = self._pool_same(inputs)
+        else:
+            outputs = self._pool(inputs)
+        return geometry.as_format(outputs, self.data_format)
+
+    def _pool(self, inputs: Tensor, **options: Any) -> Tensor:
+        """Return torch's pooling with this window and these steps; channels are second."""
+        raise NotImplementedError
+
+    def _pool_same(self, inputs: Tensor) -> Tensor:
+        """Pool as if cells that do not count lay around the input, and copy none of it.
+
+        torch adds as many cells before as after. One more after is had by its `ceil_mode`, which
+        lets the last window reach over the end; where the windows are one step apart, by one more
+        on both sides, with the first window dropped.
+        """
+        padding, first = [], [slice(None), slice(None)]
+        for size, window, stride in zip(
+            inputs.shape[2:], self.pool_size, self.strides, strict=True
+        ):
+            before, after = geometry.same_padding(size, window, stride)
+            padding.append(after if stride == 1 else before)
+            first.append(slice(padding[-1] - before, None))
+        return self._pool(inputs, padding=tuple(padding), ceil_mode=True)[tuple(first)]
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the output's shape.
 
@@ -58,7 +90,45 @@ class _Pooling(Layer):
         return geometry.join_shape(input_shape[0], outputs, channels, self.data_format)
 
 
-class MaxPooling2D(_Pooling):
+class _MaxPooling(_Pooling):
+    def _pool(self, inputs: Tensor, **options: Any) -> Tensor:
+        return _MAXIMA[self.rank](inputs, self.pool_size, self.strides, **options)  # type: ignore[no-any-return]
+
+
+class _AveragePooling(_Pooling):
+    casts_integers = True
+
+    def _pool(self, inputs: Tensor, **options: Any) -> Tensor:
+        return _MEANS[self.rank](  # type: ignore[no-any-return]
+            inputs, self.pool_size, self.strides, count_include_pad=False, **options
+        )
+
+
+class MaxPooling1D(_MaxPooling):
+    """Takes the largest entry of each window of steps.
+
+    Args:
+        pool_size: length of the window, in steps.
+        strides: steps from one window to the next; `pool_size` by default.
+        padding: `"valid"` (none) or `"same"` (`ceil(steps / stride)` windows).
+        data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
+        name: unique by default.
+
+    Shapes:
+        `(batch, steps, channels)` -> `(batch, new_steps, channels)`; channels second with
+        channels_first.
+
+    Raises:
+        ValueError: if a size is not positive or the window does not fit.
+
+    Source: keras.layers.MaxPooling1D.
+    """
+
+    rank = 1
+    __init__ = with_defaults(_Pooling.__init__, pool_size=2)
+
+
+class MaxPooling2D(_MaxPooling):
     """Takes the largest entry of each window of height and width.
 
     Args:
@@ -79,25 +149,100 @@ class MaxPooling2D(_Pooling):
     """
 
     rank = 2
+    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2))
 
-    def __init__(
-        self,
-        pool_size: int | Sequence[int] = (2, 2),
-        strides: int | Sequence[int] | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **layer_options: Any,
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name, **layer_options)
-        self.pool = nn.MaxPool2d(self.pool_size, self.strides)
 
-    def call(self, inputs: Tensor) -> Tensor:
-        """Compute the windows' maxima."""
-        inputs = geometry.channels_first(inputs, self.data_format)
-        if self.padding == "same":
-            lowest = -math.inf if inputs.is_floating_point() else torch.iinfo(inputs.dtype).min
-            inputs = geometry.pad_same(
-                inputs, self.pool_size, self.strides, (1,) * self.rank, value=lowest
-            )
-        return geometry.as_format(self.pool(inputs), self.data_format)
+class MaxPooling3D(_MaxPooling):
+    """Takes the largest entry of each window of depth, height and width.
+
+    Args:
+        pool_size: depth, height and width of the window; one integer for all.
+        strides: steps of the window; `pool_size` by default.
+        padding: `"valid"` (none) or `"same"` (`ceil(size / stride)` windows).
+        data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
+        name: unique by default.
+
+    Shapes:
+        `(batch, depth, height, width, channels)` -> `(batch, *new_sizes, channels)`; channels
+        second with channels_first.
+
+    Raises:
+        ValueError: if a size is not positive or the window does not fit.
+
+    Source: keras.layers.MaxPooling3D.
+    """
+
+    rank = 3
+    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2, 2))
+
+
+class AveragePooling1D(_AveragePooling):
+    """Takes the mean of each window of steps; cells that padding adds do not count.
+
+    Args:
+        pool_size: length of the window, in steps.
+        strides: steps from one window to the next; `pool_size` by default.
+        padding: `"valid"` (none) or `"same"` (`ceil(steps / stride)` windows).
+        data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
+        name: unique by default.
+
+    Shapes:
+        `(batch, steps, channels)` -> `(batch, new_steps, channels)`; channels second with
+        channels_first.
+
+    Raises:
+        ValueError: if a size is not positive or the window does not fit.
+
+    Source: keras.layers.AveragePooling1D. Its torch backend counts the edge twice where "same"
+        padding is uneven; its other backends do as this layer does.
+    """
+
+    rank = 1
+
+
+class AveragePooling2D(_AveragePooling):
+    """Takes the mean of each window of height and width; cells that padding adds do not count.
+
+    Args:
+        pool_size: height and width of the window; one integer for both.
+        strides: steps of the window; `pool_size` by default.
+        padding: `"valid"` (none) or `"same"` (`ceil(size / stride)` windows).
+        data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
+        name: unique by default.
+
+    Shapes:
+        `(batch, height, width, channels)` -> `(batch, new_height, new_width, channels)`; channels
+        second with channels_first.
+
+    Raises:
+        ValueError: if a size is not positive or the window does not fit.
+
+    Source: keras.layers.AveragePooling2D. Its torch backend counts the edge twice where "same"
+        padding is uneven; its other backends do as this layer does.
+    """
+
+    rank = 2
+
+
+class AveragePooling3D(_AveragePooling):
+    """Takes the mean of each window of depth, height and width; added cells do not count.
+
+    Args:
+        pool_size: depth, height and width of the window; one integer for all.
+        strides: steps of the window; `pool_size` by default.
+        padding: `"valid"` (none) or `"same"` (`ceil(size / stride)` windows).
+        data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
+        name: unique by default.
+
+    Shapes:
+        `(batch, depth, height, width, channels)` -> `(batch, *new_sizes, channels)`; channels
+        second with channels_first.
+
+    Raises:
+        ValueError: if a size is not positive or the window does not fit.
+
+    Source: keras.layers.AveragePooling3D. Its torch backend counts the edge twice where "same"
+        padding is uneven; its other backends do as this layer does.
+    """
+
+    rank = 3

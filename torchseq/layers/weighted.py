@@ -95,6 +95,7 @@ class Weighted(nn.Module):
         axes: tuple[int, ...] | None = None,
         to_keras: Conversion | None = None,
         to_torch: Conversion | None = None,
+        options: str | None = None,
     ) -> Variable:
         """Declare the parameter `owner.attribute` to be the weight that Keras calls `name`.
 
@@ -108,13 +109,18 @@ class Weighted(nn.Module):
             axes: the torch tensor's axes in Keras's order, where these differ.
             to_keras: conversion from torch's layout, where moving axes does not do it.
             to_torch: the inverse of `to_keras`.
+            options: what the layer's options for the weight begin with, if not with `name`.
         """
+        options = options or name
         with self._weight_scope():
             variable = Variable.over(owner, attribute, name, axes, to_keras, to_torch)
-        variable.regularizer = getattr(self, f"{name}_regularizer", None)
-        variable.constraint = getattr(self, f"{name}_constraint", None)
+        variable.regularizer = getattr(self, f"{options}_regularizer", None)
+        variable.constraint = getattr(self, f"{options}_constraint", None)
         object.__setattr__(self, name, variable)
-        return self._declare(variable, getattr(self, f"{name}_initializer", None))
+        initializer = getattr(self, f"{options}_initializer", None)
+        if initializer is None and hasattr(self, f"{options}_initializer"):
+            initializer = initializers.get("glorot_uniform")  # as in add_weight, for a bias too
+        return self._declare(variable, initializer)
 
     def _weight_scope(self) -> AbstractContextManager[None]:
         """Return the name scope for weights; `build` has opened it already."""

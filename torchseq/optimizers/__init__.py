@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torchseq.base import registry as _registry
@@ -32,5 +33,15 @@ def get(identifier: Any) -> Any:
     return _family.get(identifier)
 
 
-serialize = _family.serialize
-deserialize = _family.deserialize
+def serialize(optimizer: Any) -> Any:
+    """Return an optimizer's config."""
+    return _family.serialize(optimizer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return the optimizer that a config describes.
+
+    Raises:
+        ValueError: if it names a class that is not known.
+    """
+    return _family.deserialize(config, custom_objects)

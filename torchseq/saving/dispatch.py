@@ -24,13 +24,20 @@ _USE_NOW = "Prefer .safetensors; Keras reads the others."
 PathLike = str | os.PathLike[str]
 
 
-def save_model(model: Any, filepath: PathLike, overwrite: bool = True, **options: Any) -> None:
+def save_model(
+    model: Any,
+    filepath: PathLike,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    **options: Any,
+) -> None:
     """Save architecture, weights, compile arguments and optimizer state in one file.
 
     Args:
         model: the model.
         filepath: ends in `.safetensors`, `.keras` or `.h5`; the folder must exist.
         overwrite: replace a file that is there.
+        zipped: only None and True are possible: one file.
         **options: `include_optimizer` (True), and Keras's older `save_format` (`"h5"`, ...),
             which chooses the format where the path has no suffix.
 
@@ -44,7 +51,11 @@ def save_model(model: Any, filepath: PathLike, overwrite: bool = True, **options
     """
     include_optimizer = bool(options.pop("include_optimizer", True))
     save_format = options.pop("save_format", None)
-    options.pop("zipped", None)
+    if zipped is False:
+        raise UnsupportedFeatureError(
+            "save_model: a model is saved in one file; got zipped=False, which asks for a folder. "
+            "Leave it out."
+        )
     if options:
         raise ValueError(
             f"save_model: options must be `include_optimizer` or `save_format`; got "

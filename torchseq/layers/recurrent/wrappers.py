@@ -250,7 +250,7 @@ class TimeDistributed(Wrapper):
         super().__init__(layer, **layer_options)
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         """Build the layer for one time step."""
         super().build(self._step_shape(input_shape))
 
