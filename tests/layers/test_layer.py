@@ -414,3 +414,16 @@ def test_a_layer_in_float64_and_bfloat16(make: Any) -> None:
         layer.to(dtype)
         assert layer.compute_dtype == str(dtype).removeprefix("torch.")
         assert layer(torch.ones(2, 4)).dtype == dtype
+
+
+def test_training_arrives_beside_positional_arguments() -> None:
+    class Switch(torchseq.Layer):
+        def call(self, inputs: Tensor, scale: float = 1.0, training: bool | None = None) -> Tensor:
+            return inputs * scale if training else inputs
+
+    layer = Switch()
+    x = torch.ones(2)
+    assert torch.equal(layer(x, 3.0, training=True), 3 * x)
+    assert torch.equal(layer(x, 3.0, training=False), x)
+    assert torch.equal(layer(x, 3.0), x)
+    assert torch.equal(layer.train()(x), x)

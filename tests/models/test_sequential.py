@@ -430,3 +430,13 @@ def test_old_configs_are_a_list() -> None:
     assert Sequential.from_config(config["layers"]).count_params() == make_model().count_params()
     with pytest.raises(ValueError, match="must have the key 'layers'; got the keys"):
         Sequential.from_config({"name": "none"})
+
+
+def test_reset_states_reaches_stateful_layers() -> None:
+    inner = Sequential([layers.LSTM(3, stateful=True)])
+    model = Sequential([Input(batch_shape=(2, 4, 5)), inner])
+    x = torch.randn(2, 4, 5)
+    first = model(x)
+    assert not torch.equal(model(x), first)
+    model.reset_states()
+    assert torch.equal(model(x), first)

@@ -11,15 +11,17 @@ from tests import checks, layer_parity
 from tests.layer_parity import Draw, Rng, flag, floats, one_of, sizes
 
 NUM_DRAWS = 20
+POSITIVE = {"class_name": "RandomUniform", "config": {"minval": 0.5, "maxval": 2.0, "seed": 3}}
 
 
 def scaled_options(rng: Rng) -> dict[str, Any]:
     return {
-        "epsilon": one_of(rng, (1e-3, 1e-5, 0.1)),
+        # Keras subtracts squares: few or close values would show its rounding, not our formula.
+        "epsilon": one_of(rng, (1e-3, 0.01, 0.1)),
         "center": bool(rng.integers(4)),
         "scale": bool(rng.integers(4)),
         "beta_initializer": one_of(rng, ("zeros", "random_normal")),
-        "gamma_initializer": one_of(rng, ("ones", "random_normal", "glorot_uniform_1d")),
+        "gamma_initializer": one_of(rng, ("ones", "random_normal", POSITIVE)),
         "beta_regularizer": one_of(rng, layer_parity.REGULARIZERS),
         "gamma_regularizer": one_of(rng, layer_parity.REGULARIZERS),
         "beta_constraint": one_of(rng, layer_parity.CONSTRAINTS),
@@ -28,26 +30,14 @@ def scaled_options(rng: Rng) -> dict[str, Any]:
     }
 
 
-def options_of(rng: Rng) -> dict[str, Any]:
-    options = scaled_options(rng)
-    if options["gamma_initializer"] == "glorot_uniform_1d":
-        options["gamma_initializer"] = {
-            "class_name": "RandomUniform",
-            "config": {"minval": 0.5, "maxval": 2.0, "seed": 3},
-        }
-    return options
-
-
 def draw_batch(rng: Rng) -> tuple[Any, np.ndarray]:
     rank = int(rng.integers(2, 6))
-    shape = (int(rng.integers(2, 5)), *sizes(rng, 2, 5, rank - 1))
-    options = options_of(rng) | {
+    shape = (int(rng.integers(5, 9)), *sizes(rng, 2, 5, rank - 1))
+    options = scaled_options(rng) | {
         "axis": int(one_of(rng, (-1, -1, *range(1, rank)))),
         "momentum": one_of(rng, (0.99, 0.9, 0.5)),
         "moving_mean_initializer": one_of(rng, ("zeros", "random_normal")),
-        "moving_variance_initializer": one_of(
-            rng, ("ones", {"class_name": "RandomUniform", "config": {"minval": 0.5, "maxval": 2.0}})
-        ),  # noqa: E501
+        "moving_variance_initializer": one_of(rng, ("ones", POSITIVE)),
     }
     if not rng.integers(4):
         limits = ({}, {"rmax": 1.5}, {"rmin": 0.7, "dmax": 0.5}, {"rmin": 0.5, "rmax": 2.0})
@@ -62,7 +52,7 @@ def draw_layer(rng: Rng) -> tuple[Any, np.ndarray]:
     # Of the axes that Keras takes: the last ones, or two that do not lie side by side.
     last = [list(range(-count, 0)) for count in range(1, rank)]
     axis = one_of(rng, (-1, -1, *last, *([[1, 3]] if rank > 3 else [])))
-    options = options_of(rng) | {"axis": axis}
+    options = scaled_options(rng) | {"axis": axis}
     if not rng.integers(6):
         options |= {"rms_scaling": True, "axis": -1}
     return keras.layers.LayerNormalization(**options), floats(rng, shape)
@@ -73,9 +63,9 @@ def draw_group(rng: Rng) -> tuple[Any, np.ndarray]:
     axis = int(one_of(rng, (-1, -1, *range(1, rank))))
     groups = int(rng.integers(1, 4))
     shape = [int(rng.integers(1, 4)), *sizes(rng, 2, 5, rank - 1)]
-    shape[axis] = groups * int(rng.integers(1, 4))
-    groups = one_of(rng, (groups, groups, -1))
-    layer = keras.layers.GroupNormalization(groups, axis=axis, **options_of(rng))
+    shape[axis] = groups * int(rng.integers(5, 8))
+    groups = one_of(rng, (groups, groups, -1 if rank > 3 else 1))
+    layer = keras.layers.GroupNormalization(groups, axis=axis, **scaled_options(rng))
     return layer, floats(rng, tuple(shape))
 
 
@@ -137,7 +127,5 @@ def test_masked_batches_equal_keras(draw: int, rng: Rng) -> None:
     )
     ours = torchseq.Sequential.from_config(checks.as_json(theirs.get_config()))
     for training in (True, False):
+        layer_parity.forget_gradients(ours, theirs)
         layer_parity.assert_same_outputs(ours, theirs, x, training=training)
-        ours.zero_grad()
-        for weight in theirs.trainable_weights:
-            weight.value.grad = None

@@ -201,8 +201,8 @@ def _serialize_function(function: Any) -> Config:
     return {
         "module": "builtins",
         "class_name": "function",
-        "config": name,
-        "registered_name": get_registered_name(function),
+        "config": get_registered_name(function),
+        "registered_name": "function",  # Keras's word for none
     }
 
 

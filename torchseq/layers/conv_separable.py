@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchseq.base import arguments
 from torchseq.base.types import Identifier, Shape
-from torchseq.layers.conv import Convolutional
+from torchseq.layers.convolutional import Convolutional
 from torchseq.layers.defaults import with_defaults
 
 _POINTWISE: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -18,7 +18,7 @@ _POINTWISE: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
 
 def _depthwise_to_keras(weight: Tensor, multiplier: int) -> Tensor:
     """Return torch's (channels * multiplier, 1, *spatial) as (*spatial, channels, multiplier)."""
-    split = weight.squeeze(1).unflatten(0, (-1, multiplier))
+    split: Tensor = weight.squeeze(1).unflatten(0, (-1, multiplier))
     return split.permute(*range(2, split.ndim), 0, 1)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torchseq.base import arguments
 from torchseq.base.types import Identifier, Shape
-from torchseq.layers.conv import Convolutional
+from torchseq.layers.convolutional import Convolutional
 from torchseq.layers.defaults import with_defaults
 
 _MODULES: dict[int, type[nn.Module]] = {

@@ -93,7 +93,7 @@ class Embedding(Layer):
     def get_config(self) -> Config:
         """Return the constructor's arguments; an absent activity regularizer too, as Keras does."""
         config = {"activity_regularizer": None, **super().get_config()}
-        del config["weights"]
+        config.pop("weights", None)
         return config
 
 

@@ -203,10 +203,12 @@ class Layer(Weighted):
         elif inputs.shape[1:] != self._met_shape:
             inputs = self._meet(inputs)
         if kwargs and "training" in kwargs:
-            training = kwargs.pop("training")
+            training = kwargs["training"]
             if training is not None and bool(training) is not self.training:
                 with mode(self, bool(training)):
                     return self(inputs, *args, **kwargs)
+            if not self._takes_training:
+                del kwargs["training"]
         if scopes.losses_in_use[0] and scopes.starts_losses():
             with scopes.outermost_call(self._clear_losses):
                 return self(inputs, *args, **kwargs)
@@ -220,7 +222,7 @@ class Layer(Weighted):
             inputs = inputs.to(self._compute_dtype)
             if mask is not None:
                 inputs._keras_mask = mask
-        if self._takes_training and not args:
+        if self._takes_training and (not args or "training" in kwargs):
             kwargs["training"] = self.training
         if self._takes_mask:
             mask = kwargs.setdefault("mask", mask)

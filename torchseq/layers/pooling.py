@@ -49,10 +49,7 @@ class _Pooling(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """Pool each window."""
         inputs = geometry.channels_first(inputs, self.data_format)
-        if self.padding == "same":
-            outputs = self._pool_same(inputs)
-        else:
-            outputs = self._pool(inputs)
+        outputs = self._pool_same(inputs) if self.padding == "same" else self._pool(inputs)
         return geometry.as_format(outputs, self.data_format)
 
     def _pool(self, inputs: Tensor, **options: Any) -> Tensor:
@@ -99,9 +96,12 @@ class _AveragePooling(_Pooling):
     casts_integers = True
 
     def _pool(self, inputs: Tensor, **options: Any) -> Tensor:
-        return _MEANS[self.rank](  # type: ignore[no-any-return]
-            inputs, self.pool_size, self.strides, count_include_pad=False, **options
+        is_missing = self.rank == 3 and inputs.dtype.itemsize < 4 and inputs.device.type == "cpu"
+        cells = inputs.float() if is_missing else inputs  # torch lacks it in 16 bits
+        means: Tensor = _MEANS[self.rank](
+            cells, self.pool_size, self.strides, count_include_pad=False, **options
         )
+        return means.to(inputs.dtype)
 
 
 class MaxPooling1D(_MaxPooling):

@@ -49,7 +49,6 @@ class _AdaptivePooling(Layer):
         self.output_size = arguments.integer_tuple(self, "output_size", output_size, self.rank)
         self.data_format = geometry.data_format_of(self, data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
-        self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
         """Pool as many windows as asked for; they overlap where the sizes ask for it."""
@@ -105,8 +104,8 @@ class AdaptiveAveragePooling2D(_AdaptiveAveragePooling):
         data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
 
     Shapes:
-        `(batch, height, width, channels)` -> `(batch, *output_size, channels)`; channels second with
-        channels_first.
+        `(batch, height, width, channels)` -> `(batch, *output_size, channels)`; channels second
+        with channels_first.
 
     Raises:
         TypeError: if `output_size` is no integer and no tuple.
@@ -174,8 +173,8 @@ class AdaptiveMaxPooling2D(_AdaptiveMaxPooling):
         data_format: `"channels_last"` or `"channels_first"`; the default layout if None.
 
     Shapes:
-        `(batch, height, width, channels)` -> `(batch, *output_size, channels)`; channels second with
-        channels_first.
+        `(batch, height, width, channels)` -> `(batch, *output_size, channels)`; channels second
+        with channels_first.
 
     Raises:
         TypeError: if `output_size` is no integer and no tuple.

@@ -92,8 +92,8 @@ class GlobalMaxPooling3D(_GlobalMaxPooling):
         keepdims: keep the pooled axes, with size 1.
 
     Shapes:
-        `(batch, depth, height, width, channels)` -> `(batch, channels)`, or `(batch, 1, 1, 1, channels)`
-        if `keepdims`; channels second with channels_first.
+        `(batch, depth, height, width, channels)` -> `(batch, channels)`, or
+        `(batch, 1, 1, 1, channels)` if `keepdims`; channels second with channels_first.
 
     Source: keras.layers.GlobalMaxPooling3D.
     """
@@ -156,8 +156,8 @@ class GlobalAveragePooling3D(_GlobalAveragePooling):
         keepdims: keep the pooled axes, with size 1.
 
     Shapes:
-        `(batch, depth, height, width, channels)` -> `(batch, channels)`, or `(batch, 1, 1, 1, channels)`
-        if `keepdims`; channels second with channels_first.
+        `(batch, depth, height, width, channels)` -> `(batch, channels)`, or
+        `(batch, 1, 1, 1, channels)` if `keepdims`; channels second with channels_first.
 
     Source: keras.layers.GlobalAveragePooling3D.
     """

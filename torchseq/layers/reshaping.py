@@ -104,3 +104,70 @@ class Reshape(Layer):
                 f"sample; got target_shape={self.target_shape} for samples of shape {sizes}."
             )
         return (input_shape[0], *(count // known if e == -1 else e for e in self.target_shape))
+
+
+class Permute(Layer):
+    """Puts the axes of each sample into another order.
+
+    Args:
+        dims: the axes in their new order; the first behind the batch axis is 1.
+
+    Shapes:
+        `(batch, *sizes)` -> `(batch, *sizes in the new order)`; a view.
+
+    Raises:
+        ValueError: unless `dims` holds each number from 1 to its length once.
+
+    Source: keras.layers.Permute.
+    """
+
+    def __init__(self, dims: Sequence[int], **layer_options: Any):
+        super().__init__(**layer_options)
+        entries = tuple(dims)
+        if sorted(entries) != list(range(1, len(entries) + 1)):
+            raise ValueError(
+                "Permute: `dims` must hold each number from 1 to its length once; got "
+                f"dims={dims!r}. The batch axis, 0, stays and is left out."
+            )
+        self.dims = tuple(int(entry) for entry in entries)
+        self.input_spec = InputSpec(ndim=len(entries) + 1)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return a view with the axes in their new order."""
+        return inputs.permute(0, *self.dims)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the sizes in their new order."""
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
+
+
+class RepeatVector(Layer):
+    """Makes a sequence of each vector: `n` times the same step.
+
+    Args:
+        n: number of steps.
+
+    Shapes:
+        `(batch, features)` -> `(batch, n, features)`; a view, whose steps share their memory.
+
+    Raises:
+        TypeError: if `n` is no integer.
+        ValueError: if it is not positive.
+
+    Source: keras.layers.RepeatVector.
+    """
+
+    def __init__(self, n: int, **layer_options: Any):
+        super().__init__(**layer_options)
+        if not arguments.is_integer(n):
+            raise TypeError(f"RepeatVector: `n` must be an integer; got n={n!r}.")
+        self.n = arguments.positive_integer(self, "n", n)
+        self.input_spec = InputSpec(ndim=2)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return a view with a new axis of `n` equal entries."""
+        return inputs.unsqueeze(1).expand(-1, self.n, -1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return `(batch, n, features)`."""
+        return (input_shape[0], self.n, input_shape[1])

@@ -319,6 +319,12 @@ class Sequential(Trainer, Layer):
         last = self._layers[-1]
         return [KerasTensor(shape, last.compute_dtype, origin=last) for shape in output_shapes]
 
+    def reset_states(self) -> None:
+        """Set the states of stateful recurrent layers to zero, as Keras 2 does."""
+        for layer in self._layers:
+            if hasattr(layer, "reset_states"):
+                layer.reset_states()
+
     # --- Config and files ----------------------------------------------------------------------
 
     def get_config(self) -> Config:

@@ -38,14 +38,14 @@ def test_the_forget_gates_bias_starts_at_one() -> None:
 
 
 ERRORS: list[tuple[Callable[[], Any], Any, str]] = [
-    (lambda: layers.ConvLSTM2D(0, 3), None, "ConvLSTMCell: `filters` must be a positive integer"),
-    (lambda: layers.ConvLSTM2D(2, (3, 0)), None, "ConvLSTMCell: `kernel_size` must be an integer"),
-    (lambda: layers.ConvLSTM2D(2, 3, padding="causal"), None, "ConvLSTMCell: `padding` must be"),
+    (lambda: layers.ConvLSTM2D(0, 3), None, "ConvLSTM2D: `filters` must be a positive integer"),
+    (lambda: layers.ConvLSTM2D(2, (3, 0)), None, "ConvLSTM2D: `kernel_size` must be an integer"),
+    (lambda: layers.ConvLSTM2D(2, 3, padding="causal"), None, "ConvLSTM2D: `padding` must be"),
     (lambda: layers.ConvLSTM2D(2, 3, data_format="last"), None, "`data_format` must be one of"),
     (
         lambda: layers.ConvLSTM2D(2, 3, strides=2, dilation_rate=2),
         None,
-        "ConvLSTMCell: `strides` and `dilation_rate` cannot both be above 1; got strides=(2, 2), "
+        "ConvLSTM2D: `strides` and `dilation_rate` cannot both be above 1; got strides=(2, 2), "
         "dilation_rate=(2, 2).",
     ),
     (

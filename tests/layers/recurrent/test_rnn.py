@@ -219,7 +219,7 @@ def test_the_fused_path_equals_step_by_step(kind: Any, pattern: str, flags: int,
     states = [torch.tensor(rng.normal(size=(4, 3)).astype("float32")) for _ in fast.state_size]
     assert_same(fast(x, mask=mask, initial_state=states), slow(x, mask=mask, initial_state=states))
     if mask is not None:  # the path that looks at no values, as on a GPU
-        with unittest.mock.patch.object(fused, "_is_known", lambda condition: False):
+        with unittest.mock.patch.object(fused, "_is_known", return_value=False):
             assert_same(fast(x, mask=mask), slow(x, mask=mask))
 
 
@@ -281,8 +281,8 @@ def test_a_stateful_layer_trains(name: str) -> None:
         ]
     )
     model.compile(optimizer="adam", loss="mse")
-    x, y = np.random.normal(size=(16, 6, 2)), np.random.normal(size=(16, 1))
-    losses = model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
+    x, y = np.random.normal(size=(16, 6, 2)), np.ones((16, 1))
+    losses = model.fit(x, y, batch_size=4, epochs=5, shuffle=False, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     assert np.abs(model.layers[1].states[0].numpy()).sum() > 0
     model.layers[1].reset_states()
@@ -410,13 +410,13 @@ class NoStates:
 
 
 CONSTRUCTION_ERRORS = [
-    (lambda: layers.LSTM(0), "LSTMCell: `units` must be a positive integer; got units=0."),
-    (lambda: layers.GRU(2.5), "GRUCell: `units` must be a positive integer; got units=2.5."),
-    (lambda: layers.SimpleRNN(-1), "SimpleRNNCell: `units` must be a positive integer; got units"),
-    (lambda: layers.LSTM(2, dropout=1.5), "LSTMCell: `dropout` must be in [0, 1]; got dropout=1.5"),
+    (lambda: layers.LSTM(0), "LSTM: `units` must be a positive integer; got units=0."),
+    (lambda: layers.GRU(2.5), "GRU: `units` must be a positive integer; got units=2.5."),
+    (lambda: layers.SimpleRNN(-1), "SimpleRNN: `units` must be a positive integer; got units"),
+    (lambda: layers.LSTM(2, dropout=1.5), "LSTM: `dropout` must be in [0, 1]; got dropout=1.5"),
     (
         lambda: layers.GRU(2, recurrent_dropout=-1),
-        "GRUCell: `recurrent_dropout` must be in [0, 1]; got recurrent_dropout=-1",
+        "GRU: `recurrent_dropout` must be in [0, 1]; got recurrent_dropout=-1",
     ),
     (
         lambda: layers.LSTM(2, use_cudnn="yes"),
@@ -428,6 +428,7 @@ CONSTRUCTION_ERRORS = [
         "activation=tanh, recurrent_activation=sigmoid, reset_after=False",
     ),
     (lambda: layers.LSTM(2, unit=3), "LSTM: unrecognized arguments ['unit']"),
+    (lambda: layers.LSTMCell(0), "LSTMCell: `units` must be a positive integer; got units=0."),
     (lambda: layers.RNN(3), "RNN: a cell must have a `call` method and a `state_size`"),
     (lambda: layers.RNN(NoStates()), "without `state_size`"),
     (lambda: layers.StackedRNNCells([NoStates()]), "StackedRNNCells: a cell must have a `call`"),

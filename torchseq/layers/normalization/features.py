@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -185,8 +186,20 @@ class GroupNormalization(Scaled):
         """Normalize."""
         x = inputs.to(precise_dtype(self, inputs)).movedim(self.axis, 1)  # a view
         gamma, beta = self.scale_and_offset(x.dtype)
-        outputs = F.group_norm(x, self.groups, gamma, beta, self.epsilon)
+        # torch 2.13 on the CPU fails with a beta alone, and crashes in the backward pass of a
+        # channels-last input that needs no gradient itself.
+        if gamma is not None and (x.requires_grad or not torch.is_grad_enabled()):
+            outputs = torch.group_norm(x, self.groups, gamma, beta, self.epsilon)
+        else:
+            outputs = torch.group_norm(x, self.groups, eps=self.epsilon)
+            outputs = outputs if gamma is None else outputs * _second(gamma, x)
+            outputs = outputs if beta is None else outputs + _second(beta, x)
         return outputs.movedim(1, self.axis).to(self._compute_dtype)
+
+
+def _second(values: Tensor, x: Tensor) -> Tensor:
+    """Return a value per channel so that it broadcasts against `x`, with its channels second."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
 class RMSNormalization(Layer):

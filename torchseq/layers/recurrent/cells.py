@@ -81,7 +81,7 @@ class SimpleRNNCell(DenseCell):
             seed,
             **layer_options,
         )
-        self.units = arguments.positive_integer(self, "units", units)
+        self.units = arguments.positive_integer(self.owner, "units", units)
         self.activation = activations.get(activation)
         self.state_size = self.output_size = self.units
 
@@ -172,7 +172,7 @@ class LSTMCell(DenseCell):
             seed,
             **layer_options,
         )
-        self.units = arguments.positive_integer(self, "units", units)
+        self.units = arguments.positive_integer(self.owner, "units", units)
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
@@ -275,7 +275,7 @@ class GRUCell(DenseCell):
             seed,
             **layer_options,
         )
-        self.units = arguments.positive_integer(self, "units", units)
+        self.units = arguments.positive_integer(self.owner, "units", units)
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.reset_after = reset_after

@@ -66,15 +66,17 @@ class ConvLSTMCell(GatedCell):
     ):
         super().__init__(**options)
         self.rank = rank
-        self.filters = arguments.positive_integer(self, "filters", filters)
-        self.kernel_size = arguments.integer_tuple(self, "kernel_size", kernel_size, rank)
-        self.strides = arguments.integer_tuple(self, "strides", strides, rank)
-        self.padding = geometry.padding_of(self, padding)
-        self.data_format = geometry.data_format_of(self, data_format)
-        self.dilation_rate = arguments.integer_tuple(self, "dilation_rate", dilation_rate, rank)
+        self.filters = arguments.positive_integer(self.owner, "filters", filters)
+        self.kernel_size = arguments.integer_tuple(self.owner, "kernel_size", kernel_size, rank)
+        self.strides = arguments.integer_tuple(self.owner, "strides", strides, rank)
+        self.padding = geometry.padding_of(self.owner, padding)
+        self.data_format = geometry.data_format_of(self.owner, data_format)
+        self.dilation_rate = arguments.integer_tuple(
+            self.owner, "dilation_rate", dilation_rate, rank
+        )
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
-                f"{type(self).__name__}: `strides` and `dilation_rate` cannot both be above 1; "
+                f"{self.owner}: `strides` and `dilation_rate` cannot both be above 1; "
                 f"got strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
         self.activation = activations.get(activation)
@@ -161,7 +163,7 @@ class ConvLSTMCell(GatedCell):
             geometry.window_count(size, kernel, stride, self.padding, dilation)
             for size, kernel, stride, dilation in options
         )
-        geometry.check_fits(self, input_shape, outputs, "kernel")
+        geometry.check_fits(self.owner, input_shape, outputs, "kernel")
         return geometry.join_shape(input_shape[0], outputs, self.filters, self.data_format)
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
@@ -237,6 +239,7 @@ class _ConvLSTM(RNN):
             recurrent_dropout=recurrent_dropout,
             seed=seed,
             name="conv_lstm_cell",
+            owner=type(self).__name__,
             dtype=layer_options.get("dtype"),
         )
         super().__init__(

@@ -50,6 +50,7 @@ class GatedCell(Layer):
         **layer_options: Any,
     ):
         layer_options.pop("implementation", None)  # Keras 2's choice between equal computations
+        self.owner = str(layer_options.pop("owner", type(self).__name__))  # whom errors name
         super().__init__(**layer_options)
         if seed is None and self.draws_seed_first:
             seeds.make_seed()
@@ -63,9 +64,9 @@ class GatedCell(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.recurrent_constraint = constraints.get(recurrent_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.dropout = float(arguments.fraction(self, "dropout", dropout))
+        self.dropout = float(arguments.fraction(self.owner, "dropout", dropout))
         self.recurrent_dropout = float(
-            arguments.fraction(self, "recurrent_dropout", recurrent_dropout)
+            arguments.fraction(self.owner, "recurrent_dropout", recurrent_dropout)
         )
         if seed is None and not self.draws_seed_first:
             seeds.make_seed()  # Keras draws one here; so later layers get the seeds they get there

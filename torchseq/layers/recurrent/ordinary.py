@@ -183,7 +183,7 @@ class SimpleRNN(_CellLayer):
             dropout,
             recurrent_dropout,
             seed,
-            **_cell_options("simple_rnn_cell", layer_options),
+            **_cell_options(self, "simple_rnn_cell", layer_options),
         )
         super().__init__(
             cell,
@@ -287,7 +287,7 @@ class LSTM(_CellLayer):
             dropout,
             recurrent_dropout,
             seed,
-            **_cell_options("lstm_cell", layer_options),
+            **_cell_options(self, "lstm_cell", layer_options),
         )
         super().__init__(
             cell,
@@ -388,7 +388,7 @@ class GRU(_CellLayer):
             recurrent_dropout,
             reset_after,
             seed,
-            **_cell_options("gru_cell", layer_options),
+            **_cell_options(self, "gru_cell", layer_options),
         )
         super().__init__(
             cell,
@@ -403,10 +403,11 @@ class GRU(_CellLayer):
         )
 
 
-def _cell_options(name: str, layer_options: dict[str, Any]) -> dict[str, Any]:
+def _cell_options(layer: RNN, name: str, layer_options: dict[str, Any]) -> dict[str, Any]:
     """Return the layer options that are the cell's too; `implementation` is taken out."""
     return {
         "name": name,
+        "owner": type(layer).__name__,
         "dtype": layer_options.get("dtype"),
         "trainable": layer_options.get("trainable", True),
         "implementation": layer_options.pop("implementation", None),
