@@ -46,6 +46,7 @@ HOST_COPIES = {
     "engine/gather.py": "predict hands arrays to the user",
     "engine/logs.py": "the one place where a log is read",
     "layers/weighted.py": "get_weights() hands arrays to the user",
+    "layers/preprocessing/numeric.py": "a mean that the user gave is part of the config",
     "saving/": "files hold host memory",
 }
 HOST_CALLS = {"cpu", "item", "numpy", "tolist"}

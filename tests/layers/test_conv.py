@@ -8,24 +8,60 @@ from torch import nn
 
 from torchseq import Input, Sequential, layers
 
+NAMES = ["Conv1D", "Conv2D", "Conv3D"]
 
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"filters": 0}, "Conv2D: `filters` must be a positive integer; got filters=0"),
-        ({"kernel_size": (3,)}, r"`kernel_size` must be an integer or a tuple of 2 integers"),
-        ({"kernel_size": 0}, "each at least 1; got kernel_size=0"),
-        ({"strides": (1, 0)}, r"each at least 1; got strides=\(1, 0\)"),
-        ({"padding": "full"}, r"`padding` must be one of \['valid', 'same'\]; got padding='full'"),
-        ({"padding": "causal"}, "got padding='causal'"),
+        ({"filters": 0}, "`filters` must be a positive integer; got filters=0"),
+        ({"kernel_size": (3,) * 4}, r"`kernel_size` must be .* got kernel_size=\(3, 3, 3, 3\)"),
+        ({"kernel_size": 0}, "`kernel_size` must be .* each at least 1; got kernel_size=0"),
+        ({"strides": -1}, "`strides` must be .* each at least 1; got strides=-1"),
+        ({"dilation_rate": 0}, "`dilation_rate` must be .* got dilation_rate=0"),
+        ({"padding": "full"}, r"`padding` must be one of \['valid', 'same'.*got padding='full'"),
         ({"data_format": "first"}, "`data_format` must be one of .* got data_format='first'"),
-        ({"groups": 3, "filters": 32}, "must divide `filters`; got groups=3, filters=32. Use a nu"),
-        ({"strides": 2, "dilation_rate": 2}, r"cannot both be above 1; got strides=\(2, 2\)"),
+        ({"groups": 0}, "`groups` must be a positive integer; got groups=0"),
+        ({"groups": 3, "filters": 32}, "`groups` must divide `filters`; got groups=3, filters=32"),
+        ({"strides": 2, "dilation_rate": 2}, r"cannot both be above 1; got strides=\(2"),
+        ({"kernel": 3}, r"unrecognized arguments \['kernel'\]"),
     ],
 )
-def test_wrong_arguments_are_refused(options: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        layers.Conv2D(**{"filters": 4, "kernel_size": 3, **options})
+def test_wrong_arguments_are_refused(name: str, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        getattr(layers, name)(**{"filters": 4, "kernel_size": 3, **options})
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_only_sequences_have_a_past(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: `padding` must be one of .* got .*'causal'"):
+        getattr(layers, name)(4, 3, padding="causal")
+
+
+def test_causal_outputs_see_no_later_steps() -> None:
+    layer = layers.Conv1D(2, 3, padding="causal", dilation_rate=2)
+    x = torch.rand(1, 9, 2)
+    before = layer(x)
+    x[:, 5:] = 7.0
+    assert torch.equal(layer(x)[:, :5], before[:, :5])
+    assert not torch.equal(layer(x)[:, 5:], before[:, 5:])
+
+
+def test_same_padding_puts_the_extra_cell_at_the_end() -> None:
+    layer = layers.Conv1D(1, 3, 2, "same", kernel_initializer="ones")
+    assert layer(torch.arange(6.0).reshape(1, 6, 1)).flatten().tolist() == [3.0, 9.0, 9.0]
+
+
+@pytest.mark.parametrize("name", ["Conv1D", "Conv1DTranspose", "Dense"])
+def test_no_initializer_means_the_default_one(name: str) -> None:
+    options = {} if name == "Dense" else {"kernel_size": 3}
+    nothing = {"kernel_initializer": None, "bias_initializer": None}
+    layer = getattr(layers, name)(4, **options, **nothing)
+    layer.build((None, 8, 4))
+    assert 0 < layer.kernel.value.abs().max() < 1
+    assert 0 < layer.bias.value.abs().max() < 1  # of Keras's add_weight, whatever the weight
+    assert layer.get_config()["kernel_initializer"] is None
 
 
 @pytest.mark.parametrize(

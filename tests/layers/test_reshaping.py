@@ -1,4 +1,4 @@
-"""Flatten and Reshape: their errors and views; values are compared in tests/parity."""
+"""Layers that reshape: their errors and views; values are compared in tests/parity."""
 
 from typing import Any
 
@@ -47,3 +47,39 @@ def test_both_are_views_where_memory_allows() -> None:
 def test_flatten_refuses_unknown_layouts() -> None:
     with pytest.raises(ValueError, match="Flatten: `data_format` must be one of"):
         layers.Flatten("last")
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (1, 3), (1, 1), (2,), (-1, 1)])
+def test_permute_refuses_what_is_no_order_of_axes(dims: Any) -> None:
+    with pytest.raises(
+        ValueError, match="Permute: `dims` must hold each number from 1 .* got dims"
+    ):
+        layers.Permute(dims)
+
+
+def test_permute_refuses_other_ranks() -> None:
+    with pytest.raises(ValueError, match=r"'p' \(Permute\): its input must have 3 axes"):
+        layers.Permute((2, 1), name="p")(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("n", "error", "message"),
+    [
+        (0, ValueError, "`n` must be a positive integer; got n=0"),
+        (2.0, TypeError, "`n` must be an integer; got n=2.0"),
+        (True, TypeError, "`n` must be an integer; got n=True"),
+    ],
+)
+def test_repeat_vector_refuses_what_is_no_count(
+    n: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"RepeatVector: {message}"):
+        layers.RepeatVector(n)
+    with pytest.raises(ValueError, match=r"'r' \(RepeatVector\): its input must have 2 axes"):
+        layers.RepeatVector(np.int64(2), name="r")(torch.ones(2, 3, 4))
+
+
+def test_permute_and_repeat_vector_are_views() -> None:
+    x = torch.rand(2, 3, 4)
+    assert layers.Permute((2, 1))(x).data_ptr() == x.data_ptr()
+    assert layers.RepeatVector(3)(x[0]).data_ptr() == x.data_ptr()

@@ -1,4 +1,4 @@
-"""EinsumDense, embeddings, masks, wrapped functions: as Keras's, from Keras's config and weights."""
+"""EinsumDense, embeddings, masks and wrapped functions do as Keras's, from its configs."""
 
 from typing import Any
 
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_first_weights() -> None:
                 layers.GaussianDropout(0.0),
                 layers.EinsumDense("...c,cd->...d", 6, bias_axes="d"),
                 layers.AlphaDropout(0.2, seed=3),
-                layers.PReLU("he_normal"),
+                layers.PReLU("he_normal", shared_axes=[1]),
                 layers.SpectralNormalization(layers.Dense(3)),
                 layers.BatchNormalization(renorm=True, moving_mean_initializer="random_normal"),
                 layers.Dense(3, kernel_initializer=initializer),

@@ -44,20 +44,19 @@ def draw_pooling(rng: Rng, rank: int) -> Drawn:
 
 
 def draw_average_pooling(rng: Rng, rank: int) -> Drawn:
-    """Without the uneven padding, where Keras on torch counts edges twice."""
+    """Without uneven padding, where Keras on torch counts edges twice, and what torch refuses."""
     while True:
         options, shape = draw_pooling(rng, rank)
         layer = getattr(keras.layers, f"AveragePooling{rank}D")(**options)
-        if layer.padding == "valid" or is_even(layer, shape):
+        spatial, _ = geometry.split_shape(shape, layer.data_format)
+        is_large = rank < 3 or np.all(np.array(spatial) >= layer.pool_size)
+        if layer.padding == "valid" or (is_large and is_even(layer, spatial)):
             return options, shape
 
 
-def is_even(layer: Any, shape: tuple[int, ...]) -> bool:
-    spatial, _ = geometry.split_shape(shape, layer.data_format)
-    margins = [
-        geometry.same_padding(*each)
-        for each in zip(spatial, layer.pool_size, layer.strides, strict=True)
-    ]
+def is_even(layer: Any, spatial: tuple[int, ...]) -> bool:
+    windows = zip(spatial, layer.pool_size, layer.strides, strict=True)
+    margins = [geometry.same_padding(*window) for window in windows]
     return all(before == after for before, after in margins)
 
 
@@ -111,6 +110,8 @@ def test_unknown_sizes_give_the_shapes_that_keras_gives(name: str, draw: int, rn
 @LAYERS
 @pytest.mark.parametrize("policy", ["float64", "bfloat16", "mixed_bfloat16"])
 def test_dtype_policies_equal_keras(name: str, policy: str, rng: Rng) -> None:
+    if name == "AveragePooling3D" and policy != "float64":
+        pytest.skip("Keras hands 16 bits to torch's avg_pool3d, which lacks them on the CPU")
     layer, x = draw_layer(name, rng, dtype=policy)
     expected = layer(x)
     ours = checks.twin_of(layer, x.shape)

@@ -12,8 +12,9 @@ from torchseq.base import arguments
 from torchseq.base.types import Identifier, Shape
 from torchseq.layers.convolutional import Convolutional
 from torchseq.layers.defaults import with_defaults
+from torchseq.layers.rows import RowConv1d
 
-_POINTWISE: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
+_POINTWISE: dict[int, type[nn.Module]] = {1: RowConv1d, 2: nn.Conv2d}
 
 
 def _depthwise_to_keras(weight: Tensor, multiplier: int) -> Tensor:

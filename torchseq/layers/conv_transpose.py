@@ -11,9 +11,10 @@ from torchseq.base import arguments
 from torchseq.base.types import Identifier, Shape
 from torchseq.layers.convolutional import Convolutional
 from torchseq.layers.defaults import with_defaults
+from torchseq.layers.rows import RowConvTranspose1d
 
 _MODULES: dict[int, type[nn.Module]] = {
-    1: nn.ConvTranspose1d,
+    1: RowConvTranspose1d,
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
 }

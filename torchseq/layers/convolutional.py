@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchseq import activations, constraints, initializers, regularizers
@@ -14,8 +13,9 @@ from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers import geometry
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
+from torchseq.layers.rows import RowConv1d
 
-_MODULES: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_MODULES: dict[int, type[nn.Module]] = {1: RowConv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _WEIGHT_OPTIONS = {
     "initializer": initializers.get,
     "regularizer": regularizers.get,
@@ -120,14 +120,22 @@ class Convolutional(Layer):
         return tuple(extent // 2 for extent in extents)
 
     def _padded(self, inputs: Tensor) -> Tensor:
+        windows = zip(self.kernel_size, self.strides, self.dilation_rate, strict=True)
         if self.padding == "causal":
-            return F.pad(inputs, ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
-        return geometry.pad_same(inputs, self.kernel_size, self.strides, self.dilation_rate)
+            margins = [((kernel - 1) * dilation, 0) for kernel, _, dilation in windows]
+        else:
+            sizes, _ = geometry.split_shape(tuple(inputs.shape), self.data_format)
+            margins = [
+                geometry.same_padding(size or 0, *window)
+                for size, window in zip(sizes, windows, strict=True)
+            ]
+        return geometry.pad(inputs, margins, self.data_format)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute `activation(convolution(inputs, kernel) + bias)`."""
-        inputs = geometry.channels_first(inputs, self.data_format)
-        outputs = self._convolve(self._padded(inputs) if self._pads_first else inputs)
+        if self._pads_first:
+            inputs = self._padded(inputs)
+        outputs = self._convolve(geometry.channels_first(inputs, self.data_format))
         return self.activation(geometry.as_format(outputs, self.data_format))  # type: ignore[no-any-return]
 
     def _convolve(self, inputs: Tensor) -> Tensor:

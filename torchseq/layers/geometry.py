@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -97,6 +98,14 @@ def pad_same(
         size = inputs.shape[2 + axis]
         amounts += same_padding(size, kernel[axis], strides[axis], dilation[axis])
     return F.pad(inputs, amounts, value=value) if any(amounts) else inputs
+
+
+def pad(inputs: Tensor, margins: Sequence[tuple[int, int]], data_format: str) -> Tensor:
+    """Put zeros before and after each spatial axis of a tensor in a layer's layout."""
+    amounts = [0, 0] if data_format == "channels_last" else []
+    for before, after in reversed(margins):  # F.pad wants the last axis first
+        amounts += [before, after]
+    return F.pad(inputs, amounts) if any(amounts) else inputs
 
 
 def check_fits(owner: Any, input_shape: Shape, output_spatial: Shape, what: str) -> None:

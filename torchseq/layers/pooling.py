@@ -10,12 +10,12 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Shape
-from torchseq.layers import geometry
+from torchseq.layers import geometry, rows
 from torchseq.layers.defaults import with_defaults
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
 
-_MAXIMA: dict[int, Callable[..., Any]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_MAXIMA: dict[int, Callable[..., Any]] = {1: rows.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MEANS: dict[int, Callable[..., Any]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -102,6 +102,18 @@ class _AveragePooling(_Pooling):
             cells, self.pool_size, self.strides, count_include_pad=False, **options
         )
         return means.to(inputs.dtype)
+
+    def _pool_same(self, inputs: Tensor) -> Tensor:
+        sizes = zip(inputs.shape[2:], self.pool_size, strict=True)
+        if self.rank < 3 or all(size >= window for size, window in sizes):
+            return super()._pool_same(inputs)
+        # torch's avg_pool3d refuses windows larger than the input, whatever the padding.
+        ones = inputs.new_ones((1, 1, *inputs.shape[2:]))
+        sums, counts = (
+            self._pool(geometry.pad_same(cells, self.pool_size, self.strides, (1,) * self.rank))
+            for cells in (inputs, ones)
+        )
+        return sums / counts
 
 
 class MaxPooling1D(_MaxPooling):

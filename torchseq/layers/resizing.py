@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from torchseq.base import arguments
@@ -78,10 +77,7 @@ class _ZeroPadding(SpatialResizing):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the input with zeros around it."""
-        amounts = [0, 0] if self.data_format == "channels_last" else []
-        for before, after in reversed(self.pairs):  # F.pad wants the last axis first
-            amounts += [before, after]
-        return F.pad(inputs, amounts)
+        return geometry.pad(inputs, self.pairs, self.data_format)
 
     def _new_size(self, axis: int, size: int) -> int:
         return size + sum(self.pairs[axis])

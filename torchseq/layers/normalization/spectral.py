@@ -72,14 +72,14 @@ class SpectralNormalization(Wrapper):
         kernel, vector_u = self.kernel.value, self.vector_u.tensor
         dtype = torch.promote_types(kernel.dtype, torch.float32)  # the factors need its range
         matrix = kernel.reshape(-1, kernel.shape[-1]).to(dtype)  # (inputs, outputs)
-        u = vector_u.to(dtype)
-        for _ in range(self.power_iterations):
-            v = _to_unit(u @ matrix.T)
-            u = _to_unit(v @ matrix)
-        norm = v @ matrix @ u.T  # (1, 1)
+        u = vector_u.to(dtype)  # (1, outputs)
+        for _ in range(self.power_iterations):  # products by hand: autocast would round matmul's
+            v = _to_unit((matrix * u).sum(1, keepdim=True))  # (inputs, 1)
+            u = _to_unit((matrix * v).sum(0, keepdim=True))
+        norm = (matrix * v * u).sum()
         is_zero = ~kernel.any()  # then it stays so, and the vector too
         vector_u.copy_(torch.where(is_zero, vector_u, u.to(vector_u.dtype)))
-        self.kernel.assign(torch.where(is_zero, kernel, kernel / norm.squeeze().to(kernel.dtype)))
+        self.kernel.assign(torch.where(is_zero, kernel, kernel / norm.to(kernel.dtype)))
 
 
 def _to_unit(vector: Tensor) -> Tensor:

@@ -227,9 +227,7 @@ def _check_given(axes: tuple[int, ...], mean: Any, variance: Any) -> None:
 
 def _batches(data: Any) -> Iterator[Tensor]:
     """Yield the batches of data as tensors; an array is one batch."""
-    if isinstance(data, list | tuple) and not any(
-        isinstance(entry, Tensor | np.ndarray | tuple) for entry in data
-    ):
+    if isinstance(data, list) and data and not _is_batch(data[0]):
         data = np.asarray(data)
     if isinstance(data, Tensor | np.ndarray):
         yield torch.as_tensor(data)
@@ -240,10 +238,15 @@ def _batches(data: Any) -> Iterator[Tensor]:
             f"got {type(data).__name__}."
         )
     for batch in data:
-        is_several = isinstance(batch, tuple) or (
-            isinstance(batch, list) and batch and isinstance(batch[0], Tensor | np.ndarray)
-        )
+        is_several = isinstance(batch, list | tuple) and _is_batch(batch)
         yield torch.as_tensor(batch[0] if is_several else batch)
+
+
+def _is_batch(entry: Any) -> bool:
+    """Tell a batch, of which there may be several, from a sample written as a list of numbers."""
+    if isinstance(entry, list):
+        return bool(entry) and isinstance(entry[0], Tensor | np.ndarray)
+    return isinstance(entry, Tensor | np.ndarray | tuple)
 
 
 class Rescaling(Layer):
