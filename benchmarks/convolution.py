@@ -1,9 +1,9 @@
-"""How fast is a Conv2D layer, next to `nn.Conv2d` on channels-last tensors, and Keras on torch?
+"""How fast are Conv2D and Conv1D, next to torch's modules on channels-last tensors, and Keras?
 
 Forward alone, and forward with backward. `nn.Conv2d` gets what suits it best: a channels-last
-input and channels-last weights. The layers get the same memory as Keras shapes it,
-`(batch, height, width, channels)`. Rounds are interleaved and medians are taken, since the
-machine's speed drifts. Run `python benchmarks/convolution.py`.
+input and channels-last weights. `nn.Conv1d` gets a view with the channels second. The layers get
+the same memory as Keras shapes it, `(batch, height, width, channels)`. Rounds are interleaved and
+medians are taken, since the machine's speed drifts. Run `python benchmarks/convolution.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Task:
     """A convolution, and the images it is for."""
 
     name: str
-    inputs: tuple[int, int, int, int]
+    inputs: tuple[int, ...]
     filters: int
     kernel_size: int
     strides: int = 1
@@ -39,12 +39,22 @@ class Task:
         """Return what "same" comes to, for the odd kernels and even steps used here."""
         return self.kernel_size // 2 if self.padding == "same" else 0
 
+    def torch_module(self) -> nn.Module:
+        """Return torch's module, its weights in the memory that suits it best."""
+        sizes = (self.inputs[-1], self.filters, self.kernel_size)
+        if len(self.inputs) == 3:
+            return nn.Conv1d(*sizes, self.strides, self.torch_padding())
+        plain = nn.Conv2d(*sizes, self.strides, self.torch_padding())
+        return plain.to(memory_format=torch.channels_last)
+
 
 TASKS = [
     Task("32x32x64 -> 64, 3x3 same, batch 16", (16, 32, 32, 64), 64, 3),
     Task("56x56x64 -> 128, 1x1, batch 8", (8, 56, 56, 64), 128, 1),
     Task("28x28x1 -> 32, 3x3 valid, batch 64", (64, 28, 28, 1), 32, 3, padding="valid"),
     Task("64x64x3 -> 32, 5x5 valid, steps of 2, batch 16", (16, 64, 64, 3), 32, 5, 2, "valid"),
+    Task("1D 100x64 -> 128, 3 same, batch 32", (32, 100, 64), 128, 3),
+    Task("1D 1000x8 -> 32, 5 same, batch 16", (16, 1000, 8), 32, 5),
 ]
 
 
@@ -71,7 +81,8 @@ def forward_of(call: Callable[[Tensor], Tensor], x: Tensor) -> Run:
 
 def framework_layer(keras: object, task: Task) -> object:
     """Return the built layer of torchseq or Keras."""
-    layer = keras.layers.Conv2D(task.filters, task.kernel_size, task.strides, task.padding)
+    make = keras.layers.Conv1D if len(task.inputs) == 3 else keras.layers.Conv2D
+    layer = make(task.filters, task.kernel_size, task.strides, task.padding)
     layer.build(task.inputs)
     return layer
 
@@ -81,13 +92,11 @@ def contenders(task: Task, with_keras: bool, with_backward: bool) -> dict[str, R
     import torchseq
 
     x = torch.randn(task.inputs, generator=torch.Generator().manual_seed(0))
-    view = x.permute(0, 3, 1, 2)
-    plain = nn.Conv2d(
-        task.inputs[-1], task.filters, task.kernel_size, task.strides, task.torch_padding()
-    ).to(memory_format=torch.channels_last)
+    view = x.movedim(-1, 1)
+    plain = task.torch_module()
     ours = framework_layer(torchseq, task)
     found: dict[str, tuple[Callable[[Tensor], Tensor], Tensor, list[Tensor]]] = {
-        "nn.Conv2d": (plain, view, list(plain.parameters())),
+        "torch.nn": (plain, view, list(plain.parameters())),
         "torchseq": (ours, x, list(ours.parameters())),
     }
     if with_keras:
@@ -120,18 +129,18 @@ def measure(runs: dict[str, Run], rounds: int, seconds: float) -> dict[str, list
 
 
 def table_row(title: str, times: dict[str, list[float]]) -> str:
-    """Return the medians of the ratios to `nn.Conv2d`, taken round by round."""
-    base = times["nn.Conv2d"]
+    """Return the medians of the ratios to `torch.nn`, taken round by round."""
+    base = times["torch.nn"]
     cells = [f"1 ({statistics.median(base) * 1e3:.2f} ms)"]
     for name, values in times.items():
-        if name != "nn.Conv2d":
+        if name != "torch.nn":
             ratios = [value / other for value, other in zip(values, base, strict=True)]
             cells.append(f"{statistics.median(ratios):.2f}")
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def main() -> int:
-    """Print a Markdown table of times relative to `nn.Conv2d`."""
+    """Print a Markdown table of times relative to `torch.nn`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="per contender and round")
@@ -140,7 +149,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="substring of the tasks to run")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    columns = ["task", "nn.Conv2d", "torchseq"] + ["Keras on torch"] * (not arguments.no_keras)
+    columns = ["task", "torch.nn", "torchseq"] + ["Keras on torch"] * (not arguments.no_keras)
     print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.rounds} rounds")
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for task in TASKS:

@@ -324,7 +324,7 @@ def test_monitor_that_does_not_exist_names_those_that_do(monitor: str) -> None:
 def test_no_loss_at_all() -> None:
     model = network()
     model.compile("adam")
-    with pytest.raises(ValueError, match="there is nothing to minimize: compile got no loss"):
+    with pytest.raises(ValueError, match="there must be something to minimize; no `loss` came"):
         model.fit(data()[0], verbose=0)
 
 

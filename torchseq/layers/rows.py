@@ -57,5 +57,7 @@ def max_pool1d(
     **options: Any,
 ) -> Tensor:
     """Return `F.max_pool1d` of the same arguments; of integers as well."""
-    rows = F.max_pool2d(input.unsqueeze(2), (1, *window), (1, *strides), (0, *padding), **options)
+    rows: Tensor = F.max_pool2d(
+        input.unsqueeze(2), (1, *window), (1, *strides), (0, *padding), **options
+    )
     return rows.squeeze(2)

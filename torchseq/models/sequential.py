@@ -253,7 +253,10 @@ class Sequential(Trainer, Layer):
         declared = self._input_layer.dtype if self._input_layer is not None else self.dtype
         self._compute_dtype = dtypes.torch_dtype(declared)
         self._layers[0]._declared_dtype = self._compute_dtype
-        self.takes_integers = self._layers[0].takes_integers
+        first: Layer = self._layers[0]
+        while isinstance(first, Sequential) and first._layers:
+            first = first._layers[0]
+        self.takes_integers = first.takes_integers
         self.casts_integers = not self.takes_integers
 
     def _set_policy(self, policy: dtypes.DTypePolicy) -> None:

@@ -151,22 +151,25 @@ class BatchNormalization(Scaled):
     def _by_batch(self, x: Tensor) -> Tensor:
         """Normalize by torch's kernel, and take from it what the moving averages need."""
         shape, dtype = (2, x.shape[self.axis]), self._kernel_dtype(x)
-        statistics = torch.zeros(shape, dtype=dtype, device=x.device)
-        # On the CPU the kernel adds up in float32, far from zero with too few digits. The result
-        # is the same for inputs that are nearer by some constant, such as their first entry.
-        is_shifted = x.is_cpu and dtype is x.dtype is torch.float32
-        first = self._first(x) if is_shifted else torch.zeros((), dtype=dtype, device=x.device)
-        outputs = self._run_kernel(
-            x - first if is_shifted else x, statistics[0], statistics[1], training=True
-        )
+        mean, variance = torch.zeros(shape, dtype=dtype, device=x.device)
+        shift = self._shift(x)
+        outputs = self._run_kernel(x if shift is None else x - shift, mean, variance, training=True)
         count = self._count(x)
         with torch.no_grad():  # the kernel's variance is unbiased, Keras's is not
-            self._update("moving_mean", statistics[0] + first.flatten())
-            self._update("moving_variance", statistics[1] * ((count - 1) / count))
+            self._update("moving_mean", mean if shift is None else mean + shift.flatten())
+            self._update("moving_variance", variance * ((count - 1) / count))
         return outputs
 
-    def _first(self, x: Tensor) -> Tensor:
-        """Return the first entry of each channel, so that it broadcasts against `x`."""
+    def _shift(self, x: Tensor) -> Tensor | None:
+        """Return what to subtract first: each channel's first entry where the kernel needs that.
+
+        It changes no result. But on the CPU, where the channels come last in memory, the kernel
+        adds up in float32, which far from zero loses digits.
+        """
+        if not x.is_cpu or x.dtype is not torch.float32:
+            return None
+        if x.ndim > 2 and x.movedim(self.axis, 1).is_contiguous():
+            return None
         channels = self.axis % x.ndim
         index = tuple(slice(None) if axis == channels else slice(1) for axis in range(x.ndim))
         return x[index].detach()
