@@ -1,4 +1,7 @@
-"""Convolutions that treat each channel on its own: depthwise, and depthwise then pointwise."""
+"""Convolutions that treat each channel on its own: depthwise, and depthwise then pointwise.
+
+Longer than 300 lines because Keras's arguments, forty of them, are listed and explained.
+"""
 
 from __future__ import annotations
 
