@@ -53,8 +53,10 @@ def assert_same_outputs(ours: Any, theirs: Any, x: np.ndarray, training: bool = 
     found = checks.outputs_and_gradients(ours, x, training=training)
     assert len(found) == len(expected)
     checks.assert_close(found[0], expected[0])
+    # Of gradients, much cancels: they are sums over all outputs, with the penalties at each.
+    absolute = 1e-6 * max(100, expected[0].numel())
     for one, other in zip(found[1:], expected[1:], strict=True):
-        checks.assert_close(one, other, absolute=1e-4)  # of gradients, much cancels
+        checks.assert_close(one, other, absolute=absolute)
     assert len(ours.losses) == len(theirs.losses)
     for one, other in zip(ours.losses, theirs.losses, strict=True):
         checks.assert_close(one, other)

@@ -486,3 +486,20 @@ def test_epochs_of_zero_train_nothing() -> None:
     history = model.fit(*data(), epochs=0, verbose=0)
     assert history.history == {}
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_gradients_that_were_there_before_do_not_count() -> None:
+    x, y = data()
+    weights = []
+    for leftover in (False, True):
+        torchseq.utils.set_random_seed(3)
+        model = network()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model(x)
+        if leftover:
+            for parameter in model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+        model.fit(x, y, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for with_leftover, without in zip(*weights, strict=True):
+        np.testing.assert_array_equal(with_leftover, without)

@@ -203,6 +203,7 @@ class Trainer(Compiled):
         if weights and self.optimizer.trains_others(weights):
             self.optimizer = self.optimizer.twin()
         self.optimizer.build(weights)
+        self.optimizer.zero_grad()  # what a loop of the user's left there is not this step's
         if not weights:
             warnings.warn("fit: the model has no trainable weights.", stacklevel=3)
             return step.test

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchseq import constraints, initializers, regularizers
-from torchseq.base import arguments, dtypes, seeds, settings
+from torchseq.base import arguments, dtypes, settings
 from torchseq.base.types import Identifier, Shape
+from torchseq.layers import randomness
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
 
@@ -52,8 +53,8 @@ class GatedCell(Layer):
         layer_options.pop("implementation", None)  # Keras 2's choice between equal computations
         self.owner = str(layer_options.pop("owner", type(self).__name__))  # whom errors name
         super().__init__(**layer_options)
-        if seed is None and self.draws_seed_first:
-            seeds.make_seed()
+        # Before or after the initializers, whose seeds come from the same stream.
+        stream = randomness.stream_of(self, seed) if self.draws_seed_first else None
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)
@@ -68,11 +69,8 @@ class GatedCell(Layer):
         self.recurrent_dropout = float(
             arguments.fraction(self.owner, "recurrent_dropout", recurrent_dropout)
         )
-        if seed is None and not self.draws_seed_first:
-            seeds.make_seed()  # Keras draws one here; so later layers get the seeds they get there
+        self.stream = stream if self.draws_seed_first else randomness.stream_of(self, seed)
         self.seed = seed
-        self._num_masks = 0
-        self._generator: torch.Generator | None = None
         self.reset_dropout_mask()
         self.reset_recurrent_dropout_mask()
 
@@ -176,24 +174,14 @@ class GatedCell(Layer):
 
     def _draw_masks(self, like: Tensor, rate: float) -> list[Tensor]:
         keep = 1.0 - rate
-        generator = self._next_generator(like.device)
         masks = [
-            torch.empty_like(like, requires_grad=False).bernoulli_(keep, generator=generator)
+            randomness.bernoulli(self.stream, keep, like.shape, like)
             for _ in range(self.num_masks())
         ]
         return [mask / keep for mask in masks] if keep else masks
 
-    def _next_generator(self, device: torch.device) -> torch.Generator | None:
-        """Return a generator whose stream depends on the seed and the number of draws so far."""
-        if self.seed is None or device.type == "meta":
-            return None
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device=device)
-        self._num_masks += 1
-        return self._generator.manual_seed(self.seed + self._num_masks)
-
     def __getstate__(self) -> dict[str, Any]:
-        forgotten = {"_generator": None, "_dropout_masks": None, "_recurrent_masks": None}
+        forgotten = {"_dropout_masks": None, "_recurrent_masks": None}
         return {**super().__getstate__(), **forgotten}
 
 
