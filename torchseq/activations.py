@@ -252,7 +252,7 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 def hard_sigmoid(x: Tensor) -> Tensor:
     """Return `x / 6 + 0.5`, clipped to [0, 1].
 
-    Example:
+    Examples:
         >>> hard_sigmoid(torch.tensor(1.0))
         tensor(0.6667)
     """
@@ -327,7 +327,7 @@ def get(identifier: Any) -> Any:
         ValueError: if the name is not known.
         TypeError: if it is none of these.
 
-    Example:
+    Examples:
         >>> get("swish").__name__
         'silu'
     """

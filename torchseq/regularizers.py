@@ -126,7 +126,7 @@ class L2(Regularizer):
 
     Source: keras.regularizers.L2.
 
-    Example:
+    Examples:
         >>> L2(0.1)(torch.tensor([1.0, 2.0]))
         tensor(0.5000)
     """

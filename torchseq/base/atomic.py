@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: the folder is missing, the disk is full, the target is write-protected, ...
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp(), "notes.txt")
         >>> with atomic_path(target) as temporary:

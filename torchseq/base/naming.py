@@ -14,7 +14,7 @@ _scopes: list[str] = []
 def to_snake_case(name: str) -> str:
     """Return a class name as Keras writes it in layer names.
 
-    Example:
+    Examples:
         >>> to_snake_case("MaxPooling2D"), to_snake_case("LSTM")
         ('max_pooling2d', 'lstm')
     """

@@ -22,7 +22,7 @@ def require(module_name: str, extra: str, feature: str) -> ModuleType:
         ImportError: the package is not installed. A package that is there and fails within its
             own imports raises what it raises, since installing it again would not help.
 
-    Example:
+    Examples:
         >>> require("json.decoder", "keras-files", "load_model").__name__
         'json.decoder'
     """
@@ -42,7 +42,7 @@ def require(module_name: str, extra: str, feature: str) -> ModuleType:
 def is_part_of(module_name: str, parent_name: str) -> bool:
     """Tells whether `parent_name` is the module, or a package that it lies in.
 
-    Example:
+    Examples:
         >>> is_part_of("matplotlib.pyplot", "matplotlib"), is_part_of("matplotlib", "numpy")
         (True, False)
     """

@@ -14,7 +14,7 @@ def kind_of_targets(y_true_shape: Shape, y_pred_shape: Shape) -> str:
 
     Source: the rule by which Keras's compile chooses among losses and metrics of one name.
 
-    Example:
+    Examples:
         >>> kind_of_targets((32,), (32, 10))
         'sparse'
     """

@@ -20,7 +20,7 @@ class Callback:
         model: the model; callbacks use its public methods and `model.stop_training = True`.
         params: dict with `"verbose"`, `"epochs"` and `"steps"` (None if unknown).
 
-    Example:
+    Examples:
         >>> class Announcer(Callback):
         ...     def on_train_end(self, logs=None):
         ...         print("done")

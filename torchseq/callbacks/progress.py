@@ -149,7 +149,7 @@ class ProgbarLogger(Callback):
 def format_step_time(seconds: float) -> str:
     """Return the time of a step as Keras writes it.
 
-    Example:
+    Examples:
         >>> format_step_time(2.4), format_step_time(0.0024), format_step_time(2.4e-6)
         ('2s/step', '2ms/step', '2us/step')
     """
@@ -163,7 +163,7 @@ def format_step_time(seconds: float) -> str:
 def format_metrics(logs: Any, verbose: int = 1) -> str:
     """Return the logs as the end of a progress line.
 
-    Example:
+    Examples:
         >>> format_metrics({"accuracy": 0.5, "loss": 0.0000123})
         ' - accuracy: 0.5000 - loss: 1.2300e-05'
     """

@@ -27,7 +27,7 @@ class CallbackList(Callback):
     Raises:
         TypeError: if an entry is no callback.
 
-    Example:
+    Examples:
         >>> class Counter(Callback):
         ...     def on_epoch_end(self, epoch, logs=None):
         ...         print(epoch, logs)

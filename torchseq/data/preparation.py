@@ -29,7 +29,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Any:
 
     Source: keras.utils.to_categorical. Keras lets negative numbers count from the end.
 
-    Example:
+    Examples:
         >>> to_categorical([0, 2], num_classes=3)
         array([[1., 0., 0.],
                [0., 0., 1.]])

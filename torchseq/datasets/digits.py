@@ -22,7 +22,7 @@ def load_data() -> tuple[Samples, Samples]:
         `(x_train, y_train), (x_test, y_test)`, images `(samples, 8, 8)` and labels `(samples,)`
         from 0 to 9, all uint8 and the caller's own to change.
 
-    Example:
+    Examples:
         >>> (x_train, y_train), (x_test, y_test) = load_data()
         >>> x_train.shape, y_train.shape, x_test.shape, int(x_train.max())
         ((1437, 8, 8), (1437,), (360, 8, 8), 16)

@@ -23,7 +23,7 @@ class Constant(Initializer):
 
     Source: keras.initializers.Constant.
 
-    Example:
+    Examples:
         >>> Constant(2.0)((3,), "float64")
         tensor([2., 2., 2.], dtype=torch.float64)
     """

@@ -81,7 +81,7 @@ def get(identifier: Any) -> Any:
 
     Source: keras.initializers.get.
 
-    Example:
+    Examples:
         >>> get("glorot_uniform").get_config()
         {'seed': None, 'input_axes': None, 'output_axes': None}
     """

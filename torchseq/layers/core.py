@@ -135,7 +135,7 @@ def Input(
 
     Source: keras.Input. It can be put first into a Sequential; layers cannot be called on it.
 
-    Example:
+    Examples:
         >>> Input(shape=(28, 28)).shape
         (None, 28, 28)
     """

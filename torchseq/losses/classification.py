@@ -20,7 +20,7 @@ class BinaryCrossentropy(NamedLoss):
 
     Source: keras.losses.BinaryCrossentropy.
 
-    Example:
+    Examples:
         >>> BinaryCrossentropy()([[1.0]], [[0.0]])
         tensor(16.1181)
     """

@@ -138,7 +138,7 @@ def get(identifier: Any) -> Any:
 
     Source: keras.losses.get.
 
-    Example:
+    Examples:
         >>> get("mse").__name__
         'mean_squared_error'
     """

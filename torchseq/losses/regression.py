@@ -106,7 +106,7 @@ class MeanSquaredError(NamedLoss):
 
     Source: keras.losses.MeanSquaredError.
 
-    Example:
+    Examples:
         >>> MeanSquaredError()(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 1.0]]))
         tensor(2.)
     """

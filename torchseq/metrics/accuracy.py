@@ -95,7 +95,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
     """Return 1.0 where one-hot target and prediction are highest at the same class, else 0.0.
 
-    Example:
+    Examples:
         >>> categorical_accuracy([[0.0, 1.0], [0.0, 1.0]], [[0.2, 0.8], [0.6, 0.4]])
         tensor([1., 0.])
     """

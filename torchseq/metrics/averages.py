@@ -44,7 +44,7 @@ class Mean(Metric):
 
     The values of one sample are averaged first; the mean is over samples.
 
-    Example:
+    Examples:
         >>> metric = Mean()
         >>> metric.update_state([1.0, 3.0, 5.0, 7.0], sample_weight=[1, 1, 0, 0])
         >>> float(metric.result())

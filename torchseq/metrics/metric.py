@@ -27,7 +27,7 @@ class Metric(nn.Module):
     Attributes:
         direction: which values are better, `"max"` or `"min"`; None if that is not known.
 
-    Example:
+    Examples:
         >>> class PositiveCount(Metric):
         ...     def __init__(self, name="positive_count", **options):
         ...         super().__init__(name=name, **options)

@@ -72,7 +72,7 @@ def get(identifier: Any) -> Any:
         ValueError: if a name is not known, naming the nearest ones.
         TypeError: if it is none of these.
 
-    Example:
+    Examples:
         >>> get("mse")
         <MeanSquaredError name=mean_squared_error>
 
@@ -114,7 +114,7 @@ def resolve(identifier: Any, y_true_shape: Shape, y_pred_shape: Shape) -> metric
         ValueError: if a name is not known, naming the nearest ones; for None.
         TypeError: if it is no metric.
 
-    Example:
+    Examples:
         >>> resolve("acc", (32,), (32, 10))
         <SparseCategoricalAccuracy name=acc>
 

@@ -118,7 +118,7 @@ def as_printed(name: str) -> str:
     Brackets come through, but a backslash before one that starts no tag is lost, and a single one
     at the end is doubled.
 
-    Example:
+    Examples:
         >>> print(as_printed(r"block[a]"), as_printed(r"\[0]"), as_printed("end\\"))
         block[a] [0] end\\
     """

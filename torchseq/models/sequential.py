@@ -42,7 +42,7 @@ class Sequential(Trainer, Layer):
 
     Source: keras.Sequential.
 
-    Example:
+    Examples:
         >>> from torchseq import Input, Sequential, layers
         >>> model = Sequential([Input((16,)), layers.Dense(8, activation="relu")])
         >>> model.output_shape

@@ -284,7 +284,7 @@ def _bits(dtype: str) -> int:
 def readable_size(num_bytes: float) -> str:
     """Return a number of bytes in the largest unit of which there is at least one.
 
-    Example:
+    Examples:
         >>> readable_size(0), readable_size(1024), readable_size(2.5 * 2**20)
         ('0.00 B', '1.00 KB', '2.50 MB')
     """

@@ -75,7 +75,7 @@ _ASCII = _Box(
 def cell_width(text: str) -> int:
     """Return how many cells of a terminal the text takes: 2 for a wide character, 0 for marks.
 
-    Example:
+    Examples:
         >>> cell_width("Dense"), cell_width("層"), cell_width("e\u0301")
         (5, 2, 1)
     """

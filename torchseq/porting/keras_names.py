@@ -153,7 +153,7 @@ NOT_OFFERED = {
 def canonical(full_name: str) -> str:
     """Return the one name of a module that scripts import under several.
 
-    Example:
+    Examples:
         >>> canonical("tensorflow.keras.layers.core"), canonical("tensorflow.random")
         ('keras.layers', 'tensorflow.random')
     """
@@ -169,7 +169,7 @@ def canonical(full_name: str) -> str:
 def longest_prefix(name: str, known: tuple[str, ...] | dict[str, str]) -> str | None:
     """Return the longest of `known` that is `name` or a module that it lies in.
 
-    Example:
+    Examples:
         >>> longest_prefix("a.b.c", ("a", "a.b", "a.b.cc"))
         'a.b'
     """

@@ -37,7 +37,7 @@ def install(replace: bool = False) -> None:
     Raises:
         RuntimeError: the real ones are imported already, and `replace` is False.
 
-    Example:
+    Examples:
         >>> from torchseq import porting
         >>> porting.install(replace=True)
         >>> from tensorflow.keras.layers import Dense

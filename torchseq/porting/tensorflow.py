@@ -22,7 +22,7 @@ class PhysicalDevice(NamedTuple):
 def list_physical_devices(device_type: str | None = None) -> list[PhysicalDevice]:
     """Return the CPU and the GPUs that torch sees, or only those of `device_type`.
 
-    Example:
+    Examples:
         >>> list_physical_devices("CPU")
         [PhysicalDevice(name='/physical_device:CPU:0', device_type='CPU')]
     """

@@ -115,7 +115,7 @@ class Plan:
 def kind_of(dtype: str) -> str:
     """Returns the kind of a dtype by its name: weights convert within a kind, never across.
 
-    Example:
+    Examples:
         >>> kind_of("bfloat16"), kind_of("uint8")
         ('floating', 'integer')
     """

@@ -51,7 +51,7 @@ def modern(config: Any) -> Any:
 
     Descriptions that name a module are today's already and stay as they are.
 
-    Example:
+    Examples:
         >>> modern({"class_name": "Dropout", "config": {"p": 0.5}})
         {'class_name': 'Dropout', 'config': {'rate': 0.5}}
     """
@@ -102,7 +102,7 @@ def _keras_1_shapes(made: Config) -> Config:
 def compile_config(training_config: Mapping[str, Any]) -> Config:
     """Returns what `compile_from_config` takes from what a legacy file says of training.
 
-    Example:
+    Examples:
         >>> old = {"class_name": "SGD", "config": {"lr": 0.5, "decay": 0.0}}
         >>> compile_config({"optimizer_config": old, "loss": "mse"})["optimizer"]["config"]
         {'learning_rate': 0.5}
@@ -173,7 +173,7 @@ def _in_module(config: Any, module: str) -> Any:
 def legacy(config: Any) -> Any:
     """Returns a layer's configuration as Keras 3 writes it to `.h5`: class and arguments only.
 
-    Example:
+    Examples:
         >>> legacy({"module": "keras.layers", "class_name": "Flatten", "config": {"name": "f"}})
         {'class_name': 'Flatten', 'config': {'name': 'f'}}
     """

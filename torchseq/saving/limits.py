@@ -75,7 +75,7 @@ def check_json_size(json_bytes: int, path: str | os.PathLike[str], entry: str) -
 def is_within_depth(value: Any, depth: int) -> bool:
     """Tells whether lists and mappings are nested at most `depth` deep.
 
-    Example:
+    Examples:
         >>> is_within_depth({"a": [1]}, 2), is_within_depth({"a": [[1]]}, 2)
         (True, False)
     """

@@ -1,0 +1,35 @@
+"""The documentation has every layer."""
+
+import re
+from pathlib import Path
+
+import torchseq
+from torchseq import layers
+
+DOCS = Path(__file__).parents[1] / "docs"
+ELSEWHERE = {"InputSpec", "serialize", "deserialize"}
+
+
+def test_every_layer_is_on_a_page_of_its_family() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "layers").glob("*.md")]
+    shown = set(re.findall(r"^::: ([\w.]+)$", "\n".join(pages), re.MULTILINE))
+    wanted = {
+        f"{thing.__module__}.{thing.__name__}"
+        for name in layers.__all__
+        if name not in ELSEWHERE
+        for thing in [getattr(layers, name)]
+    }
+    assert wanted <= shown, sorted(wanted - shown)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (DOCS / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")]
+    assert [page for page in pages if page not in navigation] == []
+
+
+def test_the_layers_all_have_a_source() -> None:
+    classes = {getattr(layers, name) for name in layers.__all__ if name not in ELSEWHERE}
+    missing = [thing.__name__ for thing in classes if "Source" not in (thing.__doc__ or "")]
+    assert missing == []
+    assert torchseq.Sequential.__doc__ is not None
