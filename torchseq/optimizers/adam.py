@@ -81,7 +81,7 @@ class Adam(Optimizer):
         and float64 differ by 3e-5 there.
         """
         number = np.float64 if dtype is torch.float64 else np.float32
-        step = number(int(self.iterations.tensor) + 1)
+        step = number(self._num_updates() + 1)
         mean_weight = number(1) - number(self.beta_1) ** step
         square_weight = number(1) - number(self.beta_2) ** step
         return float(number(learning_rate) * np.sqrt(square_weight) / mean_weight)

@@ -118,10 +118,14 @@ class Optimizer:
         steps = self.gradient_accumulation_steps
         if not steps:
             return self._iterations
-        return state.host_variable(self._count() // steps, torch.int32, self._iterations.path)
+        return state.host_variable(self._num_updates(), torch.int32, self._iterations.path)
 
     def _count(self) -> int:
-        return int(self._iterations.tensor)
+        return int(state.number_of(self._iterations))
+
+    def _num_updates(self) -> int:
+        """Return what `iterations` shows: steps, or as many as were gathered per update."""
+        return self._count() // (self.gradient_accumulation_steps or 1)
 
     @property
     def variables(self) -> list[Variable]:
@@ -168,7 +172,9 @@ class Optimizer:
 
     def _rate(self) -> float:
         rate = self._learning_rate
-        return float(rate.tensor if isinstance(rate, Variable) else self._scheduled_rate())
+        if isinstance(rate, Variable):
+            return float(state.number_of(rate))
+        return float(self._scheduled_rate())
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make the state for these weights (variables or parameters).
@@ -375,7 +381,7 @@ class Optimizer:
                 grads = list(torch._foreach_div(grads, self.loss_scale_factor))
             self._accumulate_and_update(params, grads, slots, present)
             self._constrain(present)
-        self._iterations.tensor.add_(1)
+        state.set_number(self._iterations, self._count() + 1)
 
     def _accumulate_and_update(
         self, params: list[Tensor], grads: list[Tensor], slots: Slots, present: list[int] | None
@@ -415,12 +421,12 @@ class Optimizer:
 
     def _average_weights(self) -> None:
         averages = self._slots["average"]
-        if int(self.iterations.tensor) == 0:  # the average starts from the first step's weights
+        if self._num_updates() == 0:  # the average starts from the first step's weights
             torch._foreach_copy_(averages, self._params)
         else:
             torch._foreach_lerp_(averages, self._params, 1 - self.ema_momentum)
         frequency = self.ema_overwrite_frequency
-        if frequency and (int(self.iterations.tensor) + 1) % frequency == 0:
+        if frequency and (self._num_updates() + 1) % frequency == 0:
             torch._foreach_copy_(self._params, averages)
 
     def _constrain(self, present: list[int] | None) -> None:
