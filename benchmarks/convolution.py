@@ -12,16 +12,14 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import torch
+from interleaving import Run, measure
 from torch import Tensor, nn
-
-Run = Callable[[], object]
 
 
 @dataclass
@@ -107,25 +105,6 @@ def contenders(task: Task, with_keras: bool, with_backward: bool) -> dict[str, R
     if with_backward:
         return {name: backward_of(*each) for name, each in found.items()}
     return {name: forward_of(call, inputs) for name, (call, inputs, _) in found.items()}
-
-
-def measure(runs: dict[str, Run], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Return name -> seconds per pass in each round; the order turns from round to round."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    repeats = 1
-    for run in runs.values():
-        run()  # warm-up
-        start = time.perf_counter()
-        run()
-        repeats = max(repeats, int(seconds / (time.perf_counter() - start)))
-    for turn in range(rounds):
-        names = list(runs)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            for _ in range(repeats):
-                runs[name]()
-            times[name].append((time.perf_counter() - start) / repeats)
-    return times
 
 
 def table_row(title: str, times: dict[str, list[float]]) -> str:

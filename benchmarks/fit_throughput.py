@@ -11,7 +11,6 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,9 +18,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import torch
 import torch.nn.functional as F
+from interleaving import Run, measure
 from torch import Tensor, nn
-
-Run = Callable[[], object]
 
 
 @dataclass
@@ -182,23 +180,9 @@ def contenders(task: Task, with_keras: bool) -> dict[str, Run]:
     return runs
 
 
-def measure(task: Task, rounds: int, with_keras: bool) -> dict[str, list[float]]:
-    """Return name -> samples per second in each round; the order turns from round to round."""
-    runs = contenders(task, with_keras)
-    speeds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # warm-up
-    for turn in range(rounds):
-        names = list(runs)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            runs[name]()
-            speeds[name].append(task.num_samples / (time.perf_counter() - start))
-    return speeds
-
-
-def table_row(task: Task, speeds: dict[str, list[float]]) -> str:
-    """Return the medians of the ratios to the in-memory loop, taken round by round."""
+def table_row(task: Task, seconds: dict[str, list[float]]) -> str:
+    """Return the medians of the ratios of speeds to the in-memory loop, taken round by round."""
+    speeds = {name: [task.num_samples / each for each in times] for name, times in seconds.items()}
     base = speeds["in-memory loop"]
     cells = [f"1 ({statistics.median(base):,.0f}/s)"]
     for name, values in speeds.items():
@@ -227,8 +211,9 @@ def main() -> int:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for task in TASKS:
         if arguments.only in task.name:
-            speeds = measure(task, arguments.rounds, not arguments.no_keras)
-            print(table_row(task, speeds), flush=True)
+            runs = contenders(task, not arguments.no_keras)
+            seconds = measure(runs, arguments.rounds)
+            print(table_row(task, seconds), flush=True)
     return 0
 
 

@@ -15,16 +15,14 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import torch
+from interleaving import Run, measure
 from torch import Tensor, nn
-
-Run = Callable[[], object]
 
 BATCH, TIME, FEATURES, UNITS = 32, 100, 128, 64
 
@@ -105,21 +103,6 @@ def contenders(task: Task, with_keras: bool) -> dict[str, Run]:
     return runs
 
 
-def measure(task: Task, rounds: int, with_keras: bool) -> dict[str, list[float]]:
-    """Return name -> seconds in each round; the order turns from round to round."""
-    runs = contenders(task, with_keras)
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # warm-up
-    for turn in range(rounds):
-        names = list(runs)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            runs[name]()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def table_row(task: Task, seconds: dict[str, list[float]], columns: list[str]) -> str:
     """Return the medians of the times relative to torch's module, taken round by round."""
     base = seconds["torch, no mask"]
@@ -147,7 +130,8 @@ def main() -> int:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for task in TASKS:
         if arguments.only in task.name:
-            seconds = measure(task, arguments.rounds, not arguments.no_keras)
+            runs = contenders(task, not arguments.no_keras)
+            seconds = measure(runs, arguments.rounds)
             print(table_row(task, seconds, columns), flush=True)
     return 0
 
