@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ def checkpoint(path: Any, **options: Any) -> tuple[callbacks.ModelCheckpoint, Mo
     return callback, model
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "h5", "hdf5", "keras", "weights.h5"])
-@pytest.mark.parametrize("weights_only", [False, True])
+@pytest.mark.parametrize(
+    ("suffix", "weights_only"),
+    [
+        *((suffix, False) for suffix in ("safetensors", "h5", "hdf5", "keras", "weights.h5")),
+        *((suffix, True) for suffix in ("safetensors", "h5", "hdf5", "weights.h5")),
+    ],
+)
 def test_any_suffix_is_handed_to_the_model(suffix: str, weights_only: bool, tmp_path: Path) -> None:
     callback, model = checkpoint(tmp_path / f"a/b/m.{suffix}", save_weights_only=weights_only)
     callback.on_epoch_end(0, {"loss": 1.0})
@@ -96,3 +102,21 @@ def test_monitor_does_not_matter_unless_it_is_used(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(path: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         callbacks.ModelCheckpoint(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("path", "weights_only"), [("best.ckpt", False), ("best.pt", True), ("best.keras", True)]
+)
+def test_a_suffix_of_no_format_is_known_before_training(path: str, weights_only: bool) -> None:
+    with pytest.raises(ValueError, match=r"`filepath` must end in one of \['.safetensors'"):
+        callbacks.ModelCheckpoint(path, save_weights_only=weights_only)
+
+
+@pytest.mark.parametrize("path", ["best.h5", "{epoch}.keras", "best.hdf5"])
+def test_a_missing_h5py_is_known_before_training(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r'pip install "torchseq\[keras-files\]"'):
+        callbacks.ModelCheckpoint(path)
+    callbacks.ModelCheckpoint("best.safetensors")

@@ -7,7 +7,7 @@ import string
 from collections import ChainMap
 from typing import Any
 
-from torchseq.base import arguments
+from torchseq.base import arguments, optional, suffixes
 from torchseq.callbacks.monitor import MonitorCallback
 
 
@@ -26,8 +26,9 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: the value that the first saved model must beat.
 
     Raises:
-        ValueError: for another `mode` or `save_freq`, or a `filepath` whose fields are broken;
-            at the first save, if a field or `monitor` is no name in the logs.
+        ImportError: if the format needs h5py and it is not installed.
+        ValueError: for a suffix of no format, another `mode` or `save_freq`, or a `filepath` whose
+            fields are broken; at the first save, if a field or `monitor` is no name in the logs.
 
     Source: keras.callbacks.ModelCheckpoint, which asks for `.weights.h5`, `.keras` or `.h5`, and
     warns of a missing value where this raises an error.
@@ -65,6 +66,22 @@ class ModelCheckpoint(MonitorCallback):
                 "ModelCheckpoint: each field of `filepath` must look like {epoch:02d}; got "
                 f"filepath={self.filepath!r}: {error}. Write a brace that is meant as such twice."
             ) from None
+        self._check_suffix()
+
+    def _check_suffix(self) -> None:
+        """Find out now, not after an epoch, whether such a file can be written."""
+        suffix = suffixes.suffix_of(self.filepath)
+        if "{" in suffix or "}" in suffix or not suffix:
+            return  # the fields make the suffix
+        known = suffixes.WEIGHT_SUFFIXES if self.save_weights_only else suffixes.MODEL_SUFFIXES
+        if suffix not in known:
+            raise ValueError(
+                f"ModelCheckpoint: `filepath` must end in one of {list(known)} with "
+                f"save_weights_only={self.save_weights_only}; got filepath={self.filepath!r}. "
+                f"{suffixes.ADVICE}"
+            )
+        if suffixes.needs_h5py(suffix):
+            optional.require("h5py", "keras-files", f"ModelCheckpoint({self.filepath!r})")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._current_epoch = epoch

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from torchseq.base.errors import UnsupportedFeatureError
+from torchseq.base.suffixes import ADVICE, MODEL_SUFFIXES, WEIGHT_SUFFIXES, suffix_of
 from torchseq.saving import detection, keras_weights, keras_zip, legacy_h5, native
 
-_MODEL_SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5")
-_WEIGHT_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".hdf5")
 _SAVE_FORMATS = {None: "", "h5": ".h5", "keras": ".keras", "safetensors": ".safetensors"}
-_USE_NOW = "Prefer .safetensors; Keras reads the others."
 
 PathLike = str | os.PathLike[str]
 
@@ -61,7 +59,7 @@ def save_model(
             f"save_model: options must be `include_optimizer` or `save_format`; got "
             f"{sorted(options)}."
         )
-    suffix = _suffix_to_write("save_model", filepath, save_format, _MODEL_SUFFIXES)
+    suffix = _suffix_to_write("save_model", filepath, save_format, MODEL_SUFFIXES)
     _check_target(filepath, overwrite)
     if suffix == ".safetensors":
         native.save_model(model, filepath, include_optimizer)
@@ -92,7 +90,7 @@ def save_weights(model: Any, filepath: PathLike, overwrite: bool = True, **optio
     save_format = options.pop("save_format", None)
     if options:
         raise ValueError(f"save_weights: no such options: {sorted(options)}.")
-    suffix = _suffix_to_write("save_weights", filepath, save_format, _WEIGHT_SUFFIXES)
+    suffix = _suffix_to_write("save_weights", filepath, save_format, WEIGHT_SUFFIXES)
     _must_be_built(model, "save_weights")
     _check_target(filepath, overwrite)
     if suffix == ".safetensors":
@@ -174,19 +172,16 @@ def load_weights(
 def _suffix_to_write(
     owner: str, filepath: PathLike, save_format: str | None, suffixes: tuple[str, ...]
 ) -> str:
-    name = os.fspath(filepath).lower()
     if save_format not in _SAVE_FORMATS:
         raise UnsupportedFeatureError(
             f"{owner}: `save_format` must be one of {[k for k in _SAVE_FORMATS if k]}; got "
-            f"save_format={save_format!r}. {_USE_NOW}"
+            f"save_format={save_format!r}. {ADVICE}"
         )
-    suffix = Path(name).suffix or _SAVE_FORMATS[save_format]
-    if name.endswith(".weights.h5"):
-        suffix = ".weights.h5"
+    suffix = suffix_of(os.fspath(filepath)) or _SAVE_FORMATS[save_format]
     if suffix not in suffixes:
         raise ValueError(
             f"{owner}: the path must end in one of {list(suffixes)}; got "
-            f"{os.fspath(filepath)!r}. {_USE_NOW}"
+            f"{os.fspath(filepath)!r}. {ADVICE}"
         )
     return suffix
 
