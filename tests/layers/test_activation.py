@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,3 +77,13 @@ def test_softmax_takes_the_mask_of_its_input() -> None:
 def test_softmax_notes_its_logits_for_the_loss() -> None:
     x = torch.randn(2, 3)
     assert logits.recall(layers.Softmax()(x), "softmax") is x
+
+
+def test_softmax_takes_a_numpy_axis() -> None:
+    x = torch.randn(2, 3, 4)
+    torch.testing.assert_close(layers.Softmax(np.int64(1))(x), torch.softmax(x, 1))
+
+
+def test_prelu_of_unsigned_integers_does_not_wrap_around() -> None:
+    x = torch.tensor([[0, 3, 255]], dtype=torch.uint8)
+    torch.testing.assert_close(layers.PReLU("ones")(x), x.float())

@@ -124,3 +124,16 @@ def test_wrapped_modules_have_no_config_and_say_so() -> None:
     assert layers.TorchModuleWrapper(nn.Linear(2, 3), output_shape=(3,)).compute_output_shape(
         (None, 2)
     ) == (None, 3)
+
+
+def test_a_frozen_wrapper_of_a_lazy_module_is_frozen_once_it_is_made() -> None:
+    layer = layers.TorchModuleWrapper(nn.LazyLinear(3), trainable=False)
+    layer(torch.ones(2, 4))
+    assert not any(parameter.requires_grad for parameter in layer.parameters())
+    assert len(layer.non_trainable_weights) == 2
+
+
+def test_lists_reach_a_torch_module_in_the_dtype_of_the_layer() -> None:
+    layer = layers.TorchModuleWrapper(nn.Linear(2, 3))
+    x = [[0.5, 1.0], [2.0, 3.0]]
+    torch.testing.assert_close(layer(x), layer(torch.tensor(x)))

@@ -329,7 +329,9 @@ def test_shapes_are_not_defined_before_building() -> None:
     layer = layers.Dense(3, name="d")
     with pytest.raises(AttributeError, match="Dense 'd' has no defined `output_shape` yet"):
         layer.output_shape  # noqa: B018
-    with pytest.raises(ValueError, match="'d': it must be built before its parameters can be"):
+    with pytest.raises(
+        ValueError, match=r"'d' \(Dense\): it must be built before its parameters can be"
+    ):
         layer.count_params()
     layer(torch.ones(2, 5))
     assert (layer.input_shape, layer.output_shape) == ((2, 5), (2, 3))
@@ -339,7 +341,9 @@ def test_set_weights_refuses_what_does_not_fit_and_changes_nothing() -> None:
     layer = layers.Dense(3, name="d")
     layer.build((None, 2))
     before = layer.get_weights()
-    with pytest.raises(ValueError, match="'d': set_weights needs one array per weight, 2; got 1"):
+    with pytest.raises(
+        ValueError, match=r"'d' \(Dense\): set_weights needs one array per weight, 2; got 1"
+    ):
         layer.set_weights([np.zeros((2, 3))])
     with pytest.raises(ValueError, match=r"'d/bias' must have shape \(3,\); got \(4,\)"):
         layer.set_weights([np.zeros((2, 3)), np.zeros(4)])

@@ -175,3 +175,8 @@ def test_activity_regularization_adds_to_the_losses() -> None:
     x = torch.tensor([[1.0, -2.0], [3.0, 0.0]])
     assert layer(x) is x
     assert [loss.item() for loss in layer.losses] == [(0.5 * 6 + 0.25 * 14) / 2]
+
+
+def test_a_noise_shape_may_have_fewer_axes_than_the_input() -> None:
+    outputs = layers.Dropout(0.5, noise_shape=(4,), seed=1)(torch.ones(100, 4), training=True)
+    assert bool((outputs == outputs[0]).all())

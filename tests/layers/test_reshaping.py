@@ -1,5 +1,6 @@
 """Layers that reshape: their errors and views; values are compared in tests/parity."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,9 @@ def test_permute_and_repeat_vector_are_views() -> None:
     x = torch.rand(2, 3, 4)
     assert layers.Permute((2, 1))(x).data_ptr() == x.data_ptr()
     assert layers.RepeatVector(3)(x[0]).data_ptr() == x.data_ptr()
+
+
+def test_shapes_may_be_numpy_arrays_and_are_kept_as_integers() -> None:
+    reshape, permute = layers.Reshape(np.array([3, 2])), layers.Permute(np.array([2, 1]))
+    assert reshape(torch.ones(1, 2, 3)).shape == permute(torch.ones(1, 2, 3)).shape == (1, 3, 2)
+    assert json.dumps([reshape.get_config(), permute.get_config()])

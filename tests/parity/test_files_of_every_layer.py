@@ -84,7 +84,14 @@ RECURRENT = {
     "frozen in a model": recurrent(lambda: wrapped(layers.BatchNormalization(trainable=False))),
 }
 EVERY = {**ROWS, **RECURRENT}
-NOT_IN_KERAS = ("TorchModuleWrapper",)  # Keras pickles the module
+# What Keras 3.15.1 cannot do on torch: it pickles modules, and fails in a call.
+NOT_IN_KERAS = (
+    "TorchModuleWrapper",
+    "TorchModuleWrapper of a lazy module",
+    "UpSampling2D, lanczos3",
+    "LayerNormalization of axis 1",
+)
+KERAS_WRITES_NO_H5 = ("AlphaDropout with a seed", "Bidirectional of RNN")  # its own errors
 CUSTOM = {"plus_training": plus_training}
 
 
@@ -125,6 +132,11 @@ def predictions(model: Any, x: np.ndarray) -> np.ndarray:
     return checks.numpy_of(model(torch.tensor(x), training=False))
 
 
+def described(model: Any) -> list[Any]:
+    trainable = {id(weight) for weight in model.trainable_weights}
+    return [(w.name, tuple(w.shape), w.dtype, id(w) in trainable) for w in model.weights]
+
+
 def entries(path: Path) -> list[Any]:
     found: list[Any] = []
     with h5py.File(path) as file:
@@ -133,11 +145,7 @@ def entries(path: Path) -> list[Any]:
 
 
 EACH = pytest.mark.parametrize("row", EVERY.values(), ids=EVERY)
-EACH_OF_KERAS = pytest.mark.parametrize(
-    "row",
-    [row for name, row in EVERY.items() if not name.startswith(NOT_IN_KERAS)],
-    ids=[name for name in EVERY if not name.startswith(NOT_IN_KERAS)],
-)
+EACH_OF_KERAS = pytest.mark.parametrize("name", [n for n in EVERY if n not in NOT_IN_KERAS])
 WRITERS = pytest.mark.parametrize("writer", [keras, torchseq], ids=["theirs", "ours"])
 
 
@@ -165,20 +173,22 @@ def test_our_own_files_keep_every_bit(row: Row, tmp_path: Path, rng: Rng) -> Non
 
 @EACH_OF_KERAS
 @WRITERS
-def test_models_go_to_the_other_side(writer: Any, row: Row, tmp_path: Path, rng: Rng) -> None:
-    model, x = model_of(row, writer, rng)
+def test_models_go_to_the_other_side(writer: Any, name: str, tmp_path: Path, rng: Rng) -> None:
+    model, x = model_of(EVERY[name], writer, rng)
     reader = torchseq if writer is keras else keras
-    for name in ("m.keras", "m.h5"):
-        model.save(tmp_path / name)
-        loaded = reader.models.load_model(tmp_path / name, CUSTOM)
+    for file in ("m.keras", "m.h5"):
+        if file == "m.h5" and writer is keras and name in KERAS_WRITES_NO_H5:
+            continue
+        model.save(tmp_path / file)
+        loaded = reader.models.load_model(tmp_path / file, CUSTOM)
         checks.assert_close(predictions(loaded, x), predictions(model, x), 1e-5, 1e-5)
-        checks.assert_same_weights(*((model, loaded) if writer is torchseq else (loaded, model)))
+        assert described(loaded) == described(model)
 
 
 @EACH_OF_KERAS
 @WRITERS
-def test_weights_go_to_the_other_side(writer: Any, row: Row, tmp_path: Path, rng: Rng) -> None:
-    model, x = model_of(row, writer, rng)
+def test_weights_go_to_the_other_side(writer: Any, name: str, tmp_path: Path, rng: Rng) -> None:
+    model, x = model_of(EVERY[name], writer, rng)
     config = checks.as_json(model.get_config())
     reader = torchseq if writer is keras else keras
     read = reader.Sequential.from_config(config, CUSTOM)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import torch
 
 
 def owner_name(owner: Any) -> str:
@@ -32,17 +33,71 @@ def positive_integer(owner: Any, name: str, value: Any) -> int:
     return int(value)
 
 
+def number(owner: Any, name: str, value: Any, minimum: float | None = None) -> float:
+    """Return `value`, a real number.
+
+    Raises:
+        ValueError: if it is none, NaN, or below `minimum`.
+    """
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not is_number or value != value or (minimum is not None and value < minimum):
+        rule = "a number" if minimum is None else f"at least {minimum}"
+        raise ValueError(f"{owner_name(owner)}: `{name}` must be {rule}; got {name}={value!r}.")
+    return value  # type: ignore[no-any-return]  # an int stays an int in configs, as in Keras
+
+
+def numbers(owner: Any, name: str, value: Any) -> Any:
+    """Return `value`, a number or an array, tensor or nested list of numbers.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    kind = "f" if isinstance(value, torch.Tensor) else np.asarray(value).dtype.kind
+    if kind not in "biuf":
+        raise ValueError(
+            f"{owner_name(owner)}: `{name}` must be a number or an array of numbers; got "
+            f"{name}={value!r}."
+        )
+    return value
+
+
+def looked_up(owner: Any, name: str, lookup: Callable[[Any], Any], identifier: Any) -> Any:
+    """Return `lookup(identifier)`.
+
+    Raises:
+        ValueError, TypeError: those of `lookup`, with the owner and the argument named.
+    """
+    try:
+        return lookup(identifier)
+    except (ValueError, TypeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{owner_name(owner)}: `{name}` is not understood: {error}") from error
+
+
+def axis_or_axes(owner: Any, axis: Any) -> int | list[int]:
+    """Return the argument `axis`, an integer or a list of them.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if is_integer(axis):
+        return int(axis)
+    if isinstance(axis, list | tuple) and axis and all(map(is_integer, axis)):
+        return [int(entry) for entry in axis]
+    raise TypeError(
+        f"{owner_name(owner)}: `axis` must be an integer or a list of integers; got axis={axis!r}."
+    )
+
+
 def fraction(owner: Any, name: str, value: Any) -> float:
     """Return `value`, a number in [0, 1].
 
     Raises:
         ValueError: if it is outside.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ValueError(f"{owner_name(owner)}: `{name}` must be a number; got {name}={value!r}.")
-    if not 0 <= value <= 1:
+    if not 0 <= number(owner, name, value) <= 1:
         raise ValueError(f"{owner_name(owner)}: `{name}` must be in [0, 1]; got {name}={value!r}.")
-    return value  # type: ignore[return-value]  # an int stays an int in configs, as in Keras
+    return value  # type: ignore[no-any-return]
 
 
 def one_of(owner: Any, name: str, value: Any, allowed: Iterable[Any]) -> Any:

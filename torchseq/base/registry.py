@@ -251,6 +251,7 @@ def _instance(thing: Any, name: str, config: Any, build_config: Any, custom_obje
         raise TypeError(
             f"deserialize: a class named in a config must have `from_config`; {name} has none."
         )
+    config = _copied(config)  # users' `from_config` often take things out
     if "custom_objects" in inspect.signature(thing.from_config).parameters:
         made = thing.from_config(config, custom_objects=custom_objects)
     else:
@@ -259,6 +260,15 @@ def _instance(thing: Any, name: str, config: Any, build_config: Any, custom_obje
     if build_config and hasattr(made, "build_from_config"):
         made.build_from_config(build_config)
     return made
+
+
+def _copied(config: Any) -> Any:
+    """Return a config with new mappings and lists, and the same entries."""
+    if type(config) is dict:
+        return {key: _copied(value) for key, value in config.items()}
+    if type(config) in (list, tuple):
+        return type(config)(_copied(value) for value in config)
+    return config
 
 
 def find(

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq import activations, constraints, initializers, regularizers
+from torchseq import activations
 from torchseq.base import arguments
 from torchseq.base.types import Identifier, Shape
-from torchseq.layers.input_spec import InputSpec
+from torchseq.layers.input_spec import InputSpec, check_axes
 from torchseq.layers.layer import Layer
 
 _MASKED_LOGIT = -1e9
@@ -45,7 +45,7 @@ class Activation(_Elementwise):
 
     def __init__(self, activation: Identifier, **layer_options: Any):
         super().__init__(**layer_options)
-        self.activation = activations.get(activation)
+        self.resolve(activation=activation)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute the activation."""
@@ -78,10 +78,10 @@ class ReLU(_Elementwise):
     ):
         super().__init__(**layer_options)
         if max_value is not None:
-            _check_not_negative(self, "max_value", max_value)
+            arguments.number(self, "max_value", max_value, minimum=0)
         self.max_value = max_value
-        self.negative_slope = _check_not_negative(self, "negative_slope", negative_slope)
-        self.threshold = _check_not_negative(self, "threshold", threshold)
+        self.negative_slope = arguments.number(self, "negative_slope", negative_slope, minimum=0)
+        self.threshold = arguments.number(self, "threshold", threshold, minimum=0)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute the activation."""
@@ -106,7 +106,7 @@ class LeakyReLU(_Elementwise):
     def __init__(self, negative_slope: float = 0.3, **layer_options: Any):
         negative_slope = layer_options.pop("alpha", negative_slope)  # Keras 1 and 2
         super().__init__(**layer_options)
-        self.negative_slope = _check_not_negative(self, "negative_slope", negative_slope)
+        self.negative_slope = arguments.number(self, "negative_slope", negative_slope, minimum=0)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute the activation."""
@@ -122,12 +122,15 @@ class ELU(_Elementwise):
     Shapes:
         any -> the same
 
+    Raises:
+        ValueError: if `alpha` is no number.
+
     Source: keras.layers.ELU.
     """
 
     def __init__(self, alpha: float = 1.0, **layer_options: Any):
         super().__init__(**layer_options)
-        self.alpha = alpha
+        self.alpha = arguments.number(self, "alpha", alpha)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute the activation."""
@@ -143,13 +146,17 @@ class Softmax(_Elementwise):
     Shapes:
         any -> the same. A mask broadcasts to the input; what it masks gives 0.
 
+    Raises:
+        TypeError: if `axis` is neither an integer nor a list of integers.
+        ValueError: if the input has no such axis.
+
     Source: keras.layers.Softmax. A mask that comes with the input, from Masking or Embedding, is
         one of the input's first axes, where Keras refuses it.
     """
 
     def __init__(self, axis: int | Sequence[int] = -1, **layer_options: Any):
         super().__init__(**layer_options)
-        self.axis = axis
+        self.axis = arguments.axis_or_axes(self, axis)
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the activation."""
@@ -163,6 +170,10 @@ class Softmax(_Elementwise):
         is_short = inputs.dtype is torch.float16
         logits = torch.where(kept, inputs, _MASKED_LOGIT_FLOAT16 if is_short else _MASKED_LOGIT)
         return torch.where(kept, activations.softmax(logits, axis), 0.0)
+
+    def _check_shape(self, shape: Shape) -> None:
+        super()._check_shape(shape)
+        check_axes(self, [self.axis] if isinstance(self.axis, int) else self.axis, shape)
 
 
 class PReLU(Layer):
@@ -183,6 +194,8 @@ class PReLU(Layer):
     Source: keras.layers.PReLU.
     """
 
+    casts_integers = True
+
     def __init__(
         self,
         alpha_initializer: Identifier = "Zeros",
@@ -193,9 +206,11 @@ class PReLU(Layer):
     ):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.resolve(
+            alpha_initializer=alpha_initializer,
+            alpha_regularizer=alpha_regularizer,
+            alpha_constraint=alpha_constraint,
+        )
         self.shared_axes = _checked_axes(shared_axes)
 
     def build(self, input_shape: Shape) -> None:
@@ -239,11 +254,3 @@ def _checked_axes(axes: Any) -> list[int] | None:
             f"shared_axes={axes!r}."
         )
     return [int(axis) for axis in entries]
-
-
-def _check_not_negative(owner: Layer, name: str, value: Any) -> float:
-    if value is None or value < 0:
-        raise ValueError(
-            f"{type(owner).__name__}: `{name}` must be at least 0; got {name}={value!r}."
-        )
-    return value  # type: ignore[no-any-return]

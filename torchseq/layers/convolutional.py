@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchseq import activations, constraints, initializers, regularizers
 from torchseq.base import arguments
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers import geometry
@@ -16,11 +15,7 @@ from torchseq.layers.layer import Layer
 from torchseq.layers.rows import RowConv1d
 
 _MODULES: dict[int, type[nn.Module]] = {1: RowConv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_WEIGHT_OPTIONS = {
-    "initializer": initializers.get,
-    "regularizer": regularizers.get,
-    "constraint": constraints.get,
-}
+_WEIGHT_OPTIONS = ("initializer", "regularizer", "constraint")
 
 
 class Convolutional(Layer):
@@ -48,9 +43,9 @@ class Convolutional(Layer):
         **options: Any,
     ):
         weight_options = {
-            f"{role}_{kind}": read(options.pop(f"{role}_{kind}"))
+            f"{role}_{kind}": options.pop(f"{role}_{kind}")
             for role in self.weight_roles
-            for kind, read in _WEIGHT_OPTIONS.items()
+            for kind in _WEIGHT_OPTIONS
         }
         super().__init__(**options)
         self.kernel_size = arguments.integer_tuple(self, "kernel_size", kernel_size, self.rank)
@@ -60,10 +55,8 @@ class Convolutional(Layer):
         self.dilation_rate = arguments.integer_tuple(
             self, "dilation_rate", dilation_rate, self.rank
         )
-        self.activation = activations.get(activation)
+        self.resolve(activation=activation, **weight_options)
         self.use_bias = use_bias
-        for name, value in weight_options.items():
-            setattr(self, name, value)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def _refuse_strides_with_dilation(self) -> None:

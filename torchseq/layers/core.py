@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchseq import activations, constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes, registry
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.symbolic import KerasTensor
@@ -62,7 +61,7 @@ class InputLayer(Layer):
         if input_tensor is not None:
             batch_shape, dtype = input_tensor.shape, dtype or input_tensor.dtype
         self.batch_shape = _input_shape(shape, batch_size, batch_shape)
-        self._input_dtype = dtypes.name_of(dtype)
+        self._input_dtype: str = arguments.looked_up(self, "dtype", dtypes.name_of, dtype)
         self.sparse = False
         self.ragged = False
         self.optional = optional
@@ -197,14 +196,16 @@ class Dense(Layer):
         super().__init__(activity_regularizer=activity_regularizer, **layer_options)
         self.supports_masking = True
         self.units = arguments.positive_integer(self, "units", units)
-        self.activation = activations.get(activation)
+        self.resolve(activation=activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.resolve(
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
         refuse_adapters(self, lora_rank, quantization_config)
         self.quantization_config = None
 

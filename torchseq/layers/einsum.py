@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchseq import activations, constraints, initializers, regularizers
 from torchseq.base import arguments
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.initializers import VarianceScaling
@@ -73,16 +72,17 @@ class EinsumDense(Layer):
         super().__init__(**layer_options)
         self.equation = equation
         self._parsed = _parse(equation, bias_axes)
-        is_single = arguments.is_integer(output_shape)
-        self.partial_output_shape = (output_shape,) if is_single else tuple(output_shape)  # type: ignore[arg-type]
+        self.partial_output_shape = _sizes_of(output_shape)
         self.bias_axes = bias_axes
-        self.activation = activations.get(activation)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.resolve(
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
         refuse_adapters(self, lora_rank, quantization_config or gptq_unpacked_column_size)
         self.gptq_unpacked_column_size = None
         self.quantization_config = None
@@ -192,6 +192,16 @@ class EinsumDense(Layer):
         config = {"activity_regularizer": None, **super().get_config()}
         del config["gptq_unpacked_column_size"]
         return {**config, "output_shape": self.partial_output_shape}
+
+
+def _sizes_of(output_shape: Any) -> tuple[int | None, ...]:
+    sizes = output_shape if isinstance(output_shape, Iterable) else [output_shape]
+    if not all(size is None or (arguments.is_integer(size) and size > 0) for size in sizes):
+        raise ValueError(
+            "EinsumDense: `output_shape` must be a positive integer, or a tuple of them and None; "
+            f"got output_shape={output_shape!r}."
+        )
+    return tuple(None if size is None else int(size) for size in sizes)
 
 
 class _Equation(NamedTuple):

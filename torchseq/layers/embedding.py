@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq import constraints, initializers, regularizers
 from torchseq.base import arguments, registry
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers.core import refuse_adapters
@@ -58,9 +57,11 @@ class Embedding(Layer):
         super().__init__(**{**layer_options, "autocast": False})  # its inputs are no quantities
         self.input_dim = arguments.positive_integer(self, "input_dim", input_dim)
         self.output_dim = arguments.positive_integer(self, "output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.resolve(
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+        )
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         refuse_adapters(self, lora_rank, quantization_config)
@@ -106,13 +107,17 @@ class Masking(Layer):
     Shapes:
         `(batch, time, ..., features)` -> the same
 
+    Raises:
+        ValueError: if `mask_value` is no number and no array of them.
+
     Source: keras.layers.Masking.
     """
 
     def __init__(self, mask_value: Any = 0.0, **layer_options: Any):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.mask_value = registry.deserialize(mask_value)  # files may hold a tensor
+        mask_value = registry.deserialize(mask_value)  # files may hold a tensor
+        self.mask_value = arguments.numbers(self, "mask_value", mask_value)
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:

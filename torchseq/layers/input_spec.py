@@ -5,9 +5,10 @@ Source: keras.InputSpec.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torchseq.base import arguments, dtypes
 from torchseq.base.types import Shape
 
 
@@ -24,6 +25,9 @@ class InputSpec:
         allow_last_axis_squeeze: let `(..., 1)` stand for `(...)` and the other way round.
         name: name of the input.
         optional: whether None may be given.
+
+    Raises:
+        ValueError: if `shape` or `axes` has another form, or `axes` names one beyond the rank.
     """
 
     def __init__(
@@ -38,12 +42,24 @@ class InputSpec:
         name: str | None = None,
         optional: bool = False,
     ):
+        if shape is not None and not isinstance(shape, Sequence):
+            raise ValueError(f"InputSpec: `shape` must be a tuple of sizes; got shape={shape!r}.")
+        if axes is not None and not isinstance(axes, Mapping):
+            raise ValueError(f"InputSpec: `axes` must map axes to sizes; got axes={axes!r}.")
+        if dtype is not None:
+            arguments.looked_up(self, "dtype", dtypes.name_of, dtype)
         self.dtype = dtype
         self.shape = None if shape is None else tuple(shape)
         self.ndim = ndim if shape is None else len(shape)
         self.max_ndim = max_ndim
         self.min_ndim = min_ndim
         self.axes = {int(axis): size for axis, size in (axes or {}).items()}
+        rank = self.ndim if self.ndim is not None else self.max_ndim
+        if rank is not None and max(self.axes, default=-1) >= rank:
+            raise ValueError(
+                f"InputSpec: `axes` must name axes that the input has; got axes={axes!r} for "
+                f"{rank} axes."
+            )
         self.allow_last_axis_squeeze = allow_last_axis_squeeze
         self.name = name
         self.optional = optional
@@ -78,3 +94,14 @@ class InputSpec:
         elif self.ndim == len(shape) - 1 and shape[-1] == 1:
             shape = shape[:-1]
         return shape, len(shape)
+
+
+def check_axes(layer: Any, axes: Sequence[int], shape: Shape) -> None:
+    """Raise ValueError unless the axes are different ones of the shape."""
+    rank = len(shape)
+    positions = {axis % rank for axis in axes} if rank else set()
+    if len(positions) != len(axes) or not all(-rank <= axis < rank for axis in axes):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}): `axis` must name different axes of "
+            f"the input; got axis={list(axes)} for an input of shape {tuple(shape)}."
+        )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import regularizers
-from torchseq.base import dtypes, naming
+from torchseq.base import arguments, dtypes, naming
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.modes import mode
 from torchseq.base.symbolic import KerasTensor
@@ -127,9 +127,11 @@ class Layer(Weighted):
         self._is_building = False
         self._met_shape: tuple[int, ...] | None = None
         self._is_complete = False
-        self._set_policy(dtypes.get_policy(dtype))
+        self._set_policy(
+            arguments.looked_up(self._name_in_errors(), "dtype", dtypes.get_policy, dtype)
+        )
         if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
+            self.resolve(activity_regularizer=activity_regularizer)
             scopes.losses_in_use[0] = True
         self._first_layer_shape = self._read_input_options(options)
 
@@ -269,6 +271,7 @@ class Layer(Weighted):
             )
         if isinstance(inputs, dict):
             return {key: self._as_tensors(value) for key, value in inputs.items()}
+        has_no_dtype = isinstance(inputs, list | tuple | float)  # Python's numbers
         if isinstance(inputs, list | tuple) and inputs and not np.isscalar(inputs[0]):
             if all(isinstance(entry, Tensor | np.ndarray) for entry in inputs):
                 return type(inputs)(self._as_tensors(entry) for entry in inputs)
@@ -276,7 +279,7 @@ class Layer(Weighted):
         tensor = as_tensor(inputs)
         if not isinstance(inputs, Variable):
             tensor = tensor.to(tree.device_of(self))
-        if tensor.is_floating_point() and self.autocast:
+        if tensor.is_floating_point() and (self.autocast or has_no_dtype):
             tensor = tensor.to(self._compute_dtype)
         return tensor
 

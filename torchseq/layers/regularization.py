@@ -73,6 +73,8 @@ class Dropout(_Noise):
         self.rate = arguments.fraction(self, "rate", rate)
         self.draw_from(seed, self.rate)
         self.noise_shape = _checked_noise_shape(self, noise_shape)
+        if self.noise_shape is not None:
+            self.input_spec = InputSpec(min_ndim=len(self.noise_shape))
 
     def disturb(self, inputs: Tensor) -> Tensor:
         """Drop entries."""
@@ -91,9 +93,7 @@ def _drop(layer: Any, inputs: Tensor, shape: Sequence[int]) -> Tensor:
 def _noise_shape(given: Sequence[int | None] | None, inputs: Tensor) -> Sequence[int]:
     if given is None:
         return inputs.shape
-    return [
-        size if entry is None else entry for entry, size in zip(given, inputs.shape, strict=True)
-    ]
+    return [inputs.shape[i] if entry is None else entry for i, entry in enumerate(given)]
 
 
 def _checked_noise_shape(
@@ -307,6 +307,8 @@ class AlphaDropout(_Noise):
         self.rate = arguments.fraction(self, "rate", rate)
         self.draw_from(seed, self.rate)
         self.noise_shape = _checked_noise_shape(self, noise_shape)
+        if self.noise_shape is not None:
+            self.input_spec = InputSpec(min_ndim=len(self.noise_shape))
 
     def disturb(self, inputs: Tensor) -> Tensor:
         """Drop entries."""
@@ -336,6 +338,8 @@ class ActivityRegularization(Layer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **layer_options: Any):
+        l1 = arguments.number(self, "l1", l1, minimum=0)
+        l2 = arguments.number(self, "l2", l2, minimum=0)
         super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **layer_options)
         self.supports_masking = True
         self.l1 = l1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -66,8 +66,9 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: int | Sequence[int], **layer_options: Any):
         super().__init__(**layer_options)
-        given: Any = (target_shape,) if arguments.is_integer(target_shape) else target_shape
-        entries: tuple[int, ...] = tuple(given)
+        entries: tuple[Any, ...] = (
+            tuple(target_shape) if isinstance(target_shape, Iterable) else (target_shape,)
+        )
         if not all(arguments.is_integer(entry) and entry >= -1 for entry in entries):
             raise ValueError(
                 "Reshape: `target_shape` must be a tuple of integers, each at least -1; got "
@@ -78,7 +79,7 @@ class Reshape(Layer):
                 "Reshape: at most one entry of `target_shape` may be -1; got "
                 f"target_shape={target_shape!r}."
             )
-        self.target_shape = entries
+        self.target_shape = tuple(int(entry) for entry in entries)
         self.built = True
 
     def _check_shape(self, shape: Shape) -> None:
@@ -123,8 +124,8 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **layer_options: Any):
         super().__init__(**layer_options)
-        entries = tuple(dims)
-        if sorted(entries) != list(range(1, len(entries) + 1)):
+        entries = tuple(dims) if isinstance(dims, Iterable) else ()
+        if not entries or set(entries) != set(range(1, len(entries) + 1)):
             raise ValueError(
                 "Permute: `dims` must hold each number from 1 to its length once; got "
                 f"dims={dims!r}. The batch axis, 0, stays and is left out."

@@ -71,7 +71,8 @@ def set_trainable_below(layer: Any, layer_class: type, value: bool) -> None:
             child.trainable = value  # type: ignore[attr-defined]
             continue
         for parameter in child.parameters(recurse=False):
-            parameter.requires_grad_(value and parameter.is_floating_point())
+            if not is_lazy(parameter):  # frozen when it is made
+                parameter.requires_grad_(value and parameter.is_floating_point())
         set_trainable_below(child, layer_class, value)
 
 

@@ -10,11 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchseq import constraints, initializers, regularizers
+from torchseq import activations, constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes, naming, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Conversion, Variable
 from torchseq.layers import scopes, tree
+
+# What an argument's last word says about it.
+_LOOKUPS = {
+    "activation": activations.get,
+    "initializer": initializers.get,
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
+}
 
 
 class Weighted(nn.Module):
@@ -32,6 +40,27 @@ class Weighted(nn.Module):
         self._trainable = trainable
         self._variables: list[Variable] = []
         self._losses: list[Tensor] = []
+
+    def resolve(self, **identifiers: Any) -> None:
+        """Keep arguments as attributes, with the object for each name or config.
+
+        Args:
+            **identifiers: argument -> name, config or callable; the argument's name ends in what
+                it is, as `kernel_initializer` does.
+
+        Raises:
+            ValueError: if a name is not known; the error names layer and argument.
+            TypeError: if a value can be no such object.
+        """
+        for name, identifier in identifiers.items():
+            lookup = _LOOKUPS[name.rpartition("_")[2]]
+            setattr(
+                self, name, arguments.looked_up(self._name_in_errors(), name, lookup, identifier)
+            )
+
+    def _name_in_errors(self) -> str:
+        """Return the name that errors give the layer."""
+        return type(self).__name__
 
     # --- Making weights ------------------------------------------------------------------------
 
@@ -193,8 +222,8 @@ class Weighted(nn.Module):
         """
         if not self.built:
             raise ValueError(
-                f"Layer {self.name!r}: it must be built before its parameters can be counted. "
-                "Call it on data, or `build(input_shape)`."
+                f"Layer {self.name!r} ({self._name_in_errors()}): it must be built before its "
+                "parameters can be counted. Call it on data, or `build(input_shape)`."
             )
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
@@ -211,14 +240,14 @@ class Weighted(nn.Module):
         own = self.weights
         if len(weights) != len(own):
             raise ValueError(
-                f"Layer {self.name!r}: set_weights needs one array per weight, {len(own)}; got "
-                f"{len(weights)}."
+                f"Layer {self.name!r} ({self._name_in_errors()}): set_weights needs one array per "
+                f"weight, {len(own)}; got {len(weights)}."
             )
         for weight, value in zip(own, weights, strict=True):
             if tuple(np.shape(value)) != weight.shape:
                 raise ValueError(
-                    f"Layer {self.name!r}: the value of {weight.path!r} must have shape "
-                    f"{weight.shape}; got {tuple(np.shape(value))}."
+                    f"Layer {self.name!r} ({self._name_in_errors()}): the value of "
+                    f"{weight.path!r} must have shape {weight.shape}; got {tuple(np.shape(value))}."
                 )
         for weight, value in zip(own, weights, strict=True):
             weight.assign(value)

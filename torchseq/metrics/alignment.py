@@ -40,6 +40,8 @@ def masked_weight(sample_weight: Any, mask: Tensor | None, dtype: torch.dtype) -
         return weight
     given = as_tensor(sample_weight).to(device=weight.device, dtype=dtype)
     weight, given = match_ranks(weight, given)
+    # A weight per sample is one for each of its steps, as in losses.
+    given = given.reshape(*given.shape, *[1] * (weight.ndim - given.ndim))
     return weight * given
 
 

@@ -28,6 +28,7 @@ _RENAMED_ARGUMENTS = {
     "p": "rate",
     "subsample": "strides",
 }
+_ALSO_INITIALIZERS = ("Identity",)  # layers whose class alone says too little
 _DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 _DROPPED_OPTIMIZER_OPTIONS = ("decay", "is_legacy_optimizer", "jit_compile")
 # Keras chooses the function behind these by the shapes of targets and predictions.
@@ -67,7 +68,10 @@ def modern(config: Any) -> Any:
         inner = {"name": naming.auto_name("Sequential"), "layers": inner}
     if isinstance(inner, Mapping):
         inner = _modern_arguments(class_name, inner)
-    return {**config, "class_name": class_name, "config": inner}
+    module = {}
+    if class_name in _ALSO_INITIALIZERS and "name" in inner:
+        module = {"module": "keras.layers"}
+    return {**config, **module, "class_name": class_name, "config": inner}
 
 
 def _modern_arguments(class_name: str, arguments: Mapping[str, Any]) -> Config:

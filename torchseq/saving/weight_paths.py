@@ -33,6 +33,8 @@ def _walk(layer: Any, path: str, visited: set[int]) -> Iterator[Owner]:
     visited.add(id(layer))
     children = list(_children(layer))
     below = {id(weight) for _, child in children for weight in child.weights}
+    # A weight of a sublayer that is an attribute of the layer, too, is written for both.
+    below -= {id(value) for value in vars(layer).values()}
     own = [weight for weight in layer.weights if id(weight) not in below]
     yield Owner(path, str(layer.name), own)
     for name, child in children:

@@ -32,6 +32,28 @@ def test_it_is_stable_far_from_zero(form: str) -> None:
     )
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_gradients_of_sequences_do_not_depend_on_the_order_in_memory(
+    axis: int, is_transposed: bool
+) -> None:
+    layer = layers.BatchNormalization(axis=axis)
+    layer.build((4, 3, 5))
+    x, slopes = torch.randn(4, 3, 5), torch.randn(4, 3, 5)
+    if is_transposed:  # as the outputs of convolutions are
+        x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    else:
+        slopes = slopes.transpose(1, 2).contiguous().transpose(1, 2)
+    x.requires_grad_()
+    layer(x, training=True).backward(slopes)
+    plain = x.detach().contiguous().requires_grad_()
+    axes = [0, 3 - axis]
+    variance, mean = torch.var_mean(plain, axes, correction=0, keepdim=True)
+    ((plain - mean) / (variance + 1e-3).sqrt()).backward(slopes.contiguous())
+    torch.testing.assert_close(x.grad, plain.grad)
+    torch.testing.assert_close(layer.beta.grad, slopes.sum(axes))
+
+
 def test_the_moving_variance_is_the_populations_and_momentum_weighs_the_old() -> None:
     layer = layers.BatchNormalization(momentum=0.75)
     layer(torch.tensor([[0.0], [2.0]]), training=True)

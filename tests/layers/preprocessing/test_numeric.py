@@ -102,5 +102,10 @@ def test_wrong_shapes_and_data_are_refused() -> None:
         layer.adapt(3)
     with pytest.raises(ValueError, match="adapt needs a layer without given values"):
         layers.Normalization(mean=1.0, variance=1.0).adapt(np.ones((2, 3)))
-    with pytest.raises(ValueError, match="could not broadcast|broadcast"):
+    with pytest.raises(ValueError, match="must have a value for each position"):
         layers.Normalization(mean=[1.0, 2.0], variance=[1.0, 1.0]).build((None, 3))
+
+
+def test_rescaling_is_made_of_a_config_without_offset() -> None:
+    layer = layers.Rescaling.from_config({"scale": 2.0})
+    assert (layer.scale, layer.offset) == (2.0, 0.0)

@@ -477,3 +477,47 @@ def test_wrong_states_and_masks_raise() -> None:
         plain(torch.zeros(3, 5, 4), initial_state=[torch.zeros(3, 2)])
     with pytest.raises(ValueError, match="LSTM: `mask` must have shape .batch, time.; got shape"):
         plain(torch.zeros(3, 5, 4), mask=torch.ones(3, 5, 2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LSTM(3),
+        lambda: layers.LSTM(3, recurrent_dropout=0.5, seed=1),
+        lambda: layers.GRU(3, reset_after=False),
+        lambda: layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)]),
+        lambda: layers.ConvLSTM1D(2, 2, data_format="channels_last"),
+    ],
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_integers_are_taken_as_numbers(make: Callable[[], Any], training: bool) -> None:
+    layer = make()
+    shape = (2, 3, 4, 2) if isinstance(layer, layers.ConvLSTM1D) else (2, 3, 4)
+    x = torch.randint(0, 5, shape, dtype=torch.uint8)
+    ints, floats = layer, copy.deepcopy(layer)
+    ints.build(shape)
+    floats.build(shape)
+    floats.set_weights(ints.get_weights())
+    torch.testing.assert_close(ints(x, training=training), floats(x.float(), training=training))
+
+
+def test_a_cell_that_looks_integers_up_gets_integers() -> None:
+    class LookUp(layers.Layer):
+        state_size = 2
+
+        def build(self, input_shape: Any) -> None:
+            self.table = layers.Embedding(5, 2)
+            self.table.build(input_shape)
+
+        def call(self, inputs: torch.Tensor, states: Any) -> Any:
+            assert not inputs.is_floating_point()
+            output = states[0] + self.table(inputs)
+            return output, [output]
+
+    assert layers.RNN(LookUp())(torch.tensor([[1, 2, 4]])).shape == (1, 2)
+
+
+def test_a_list_of_cells_has_the_dtype_of_the_layer() -> None:
+    cells = [layers.LSTMCell(3, dtype="float64"), layers.GRUCell(2, dtype="float64")]
+    outputs = layers.RNN(cells, dtype="float64")(torch.randn(2, 3, 4))
+    assert outputs.dtype is torch.float64

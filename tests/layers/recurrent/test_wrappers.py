@@ -170,3 +170,17 @@ TIME_DISTRIBUTED_ERRORS: list[tuple[Callable[[], Any], str]] = [
 def test_wrong_time_distributed_arguments_raise(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         make()
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dense(2), layers.Conv1D(2, 2), layers.BatchNormalization()]
+)
+def test_time_distributed_casts_integers_where_its_layer_does(layer: Any) -> None:
+    x = torch.randint(0, 5, (2, 3, 4, 2), dtype=torch.uint8)
+    wrapper = layers.TimeDistributed(layer)
+    torch.testing.assert_close(wrapper(x), wrapper(x.float()))
+
+
+def test_time_distributed_leaves_integers_to_be_looked_up() -> None:
+    outputs = layers.TimeDistributed(layers.Embedding(5, 2))(torch.randint(0, 5, (2, 3, 4)))
+    assert outputs.shape == (2, 3, 4, 2)

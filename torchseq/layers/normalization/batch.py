@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq import initializers
 from torchseq.base import arguments, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Variable
@@ -76,7 +75,7 @@ class BatchNormalization(Scaled):
         **layer_options: Any,
     ):
         super().__init__(
-            float(epsilon),
+            epsilon,
             center,
             scale,
             beta_initializer,
@@ -87,13 +86,16 @@ class BatchNormalization(Scaled):
             gamma_constraint,
             **layer_options,
         )
+        self.epsilon = float(self.epsilon)
         self.axis = _single_axis(axis)
         self.momentum = float(arguments.fraction(self, "momentum", momentum))
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.resolve(
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+        )
         self.renorm = renorm
         self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
-        self.renorm_momentum = renorm_momentum
+        self.renorm_momentum = arguments.fraction(self, "renorm_momentum", renorm_momentum)
         self.synchronized = synchronized
 
     def build(self, input_shape: Shape) -> None:
@@ -180,13 +182,14 @@ class BatchNormalization(Scaled):
     def _run_kernel(self, x: Tensor, mean: Tensor, variance: Tensor, training: bool) -> Tensor:
         """Call torch's batch norm, which wants the channels second; in training it sets the rest.
 
-        A sequence becomes an image of width 1, for which there are kernels in either layout.
+        A sequence becomes an image of height 1, for which there are kernels in either layout. Of
+        width 1 its strides would fit both, and torch 2.13 then mixes the layouts up in gradients.
         """
         dtype = self._kernel_dtype(x) if x.dtype is not mean.dtype else x.dtype
         gamma, beta = self.scale_and_offset(dtype)
         moved = x.movedim(self.axis, 1)
         outputs = torch.batch_norm(
-            moved.unsqueeze(-1) if x.ndim == 3 else moved,
+            moved.unsqueeze(2) if x.ndim == 3 else moved,
             gamma,
             beta,
             mean.to(dtype),
@@ -196,7 +199,7 @@ class BatchNormalization(Scaled):
             self.epsilon,
             torch.backends.cudnn.enabled,
         )
-        return (outputs.squeeze(-1) if x.ndim == 3 else outputs).movedim(1, self.axis)
+        return (outputs.squeeze(2) if x.ndim == 3 else outputs).movedim(1, self.axis)
 
     def _by_moments(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Normalize step by step, where the kernel cannot."""

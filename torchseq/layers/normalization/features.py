@@ -11,12 +11,10 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Config, Identifier, Shape
-from torchseq.layers.input_spec import InputSpec
+from torchseq.layers.input_spec import InputSpec, check_axes
 from torchseq.layers.layer import Layer
 from torchseq.layers.normalization.scaled import (
     Scaled,
-    axis_argument,
-    check_axes,
     known_sizes,
     over_last_axes,
     precise_dtype,
@@ -74,7 +72,7 @@ class LayerNormalization(Scaled):
             gamma_constraint,
             **{**layer_options, "autocast": False},  # statistics are taken before rounding
         )
-        self.axis = axis_argument(self, axis)
+        self.axis = arguments.axis_or_axes(self, axis)
         self.rms_scaling = rms_scaling
 
     def build(self, input_shape: Shape) -> None:
@@ -224,8 +222,8 @@ class RMSNormalization(Layer):
 
     def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **layer_options: Any):
         super().__init__(**layer_options)
-        self.axis = axis_argument(self, axis)
-        self.epsilon = epsilon
+        self.axis = arguments.axis_or_axes(self, axis)
+        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
 
     def build(self, input_shape: Shape) -> None:
         """Make the scale."""
@@ -269,7 +267,7 @@ class UnitNormalization(Layer):
     def __init__(self, axis: int | Sequence[int] = -1, **layer_options: Any):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.axis = axis_argument(self, axis)
+        self.axis = arguments.axis_or_axes(self, axis)
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq import constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Variable
+from torchseq.layers.input_spec import check_axes
 from torchseq.layers.layer import Layer
 
 
@@ -45,15 +45,17 @@ class Scaled(Layer):
     ):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.epsilon = epsilon
+        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
         self.center = center
         self.scale = scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.resolve(
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
 
     def add_scale_and_offset(self, shape: Shape, scale: bool, center: bool) -> None:
         """Make gamma and beta; None for one that is not wanted."""
@@ -80,22 +82,6 @@ class Scaled(Layer):
         return input_shape
 
 
-def axis_argument(owner: Layer, axis: Any) -> int | list[int]:
-    """Return the argument `axis`, an integer or a list of them.
-
-    Raises:
-        TypeError: if it is neither.
-    """
-    if arguments.is_integer(axis):
-        return int(axis)
-    if isinstance(axis, list | tuple) and axis and all(map(arguments.is_integer, axis)):
-        return [int(entry) for entry in axis]
-    raise TypeError(
-        f"{type(owner).__name__}: `axis` must be an integer or a list of integers; got "
-        f"axis={axis!r}."
-    )
-
-
 def known_sizes(layer: Layer, axes: Sequence[int], shape: Shape) -> tuple[int, ...]:
     """Return the sizes on `axes` of the shape that a layer is built for.
 
@@ -110,17 +96,6 @@ def known_sizes(layer: Layer, axes: Sequence[int], shape: Shape) -> tuple[int, .
             f"input must be known; got shape {tuple(shape)}."
         )
     return sizes  # type: ignore[return-value]
-
-
-def check_axes(layer: Layer, axes: Sequence[int], shape: Shape) -> None:
-    """Raise ValueError unless the axes are different ones of the shape."""
-    rank = len(shape)
-    positions = {axis % rank for axis in axes} if rank else set()
-    if len(positions) != len(axes) or not all(-rank <= axis < rank for axis in axes):
-        raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}): `axis` must name different axes of "
-            f"the input; got axis={list(axes)} for an input of shape {tuple(shape)}."
-        )
 
 
 def over_last_axes(

@@ -53,8 +53,8 @@ class Normalization(Layer):
         self.axis = _axes(axis)
         self.invert = invert
         # A config from before `adapt` holds None.
-        self.input_mean = None if mean is None else np.asarray(mean)
-        self.input_variance = None if variance is None else np.asarray(variance)
+        self.input_mean = _given(self, "mean", mean)
+        self.input_variance = _given(self, "variance", variance)
         _check_given(self.axis, self.input_mean, self.input_variance)
 
     def build(self, input_shape: Shape) -> None:
@@ -105,7 +105,17 @@ class Normalization(Layer):
         """Return given values in the shape that broadcasts against inputs."""
         if values.ndim:  # they belong to the last of the kept axes
             shape = [1] * len(self._broadcast_shape)
-            for axis, size in zip(self._kept[-values.ndim :], values.shape, strict=True):
+            kept = self._kept[-values.ndim :]
+            expected = tuple(self._broadcast_shape[axis] for axis in kept)
+            if any(
+                size not in (1, other) for size, other in zip(values.shape, expected, strict=True)
+            ):
+                raise ValueError(
+                    f"Layer {self.name!r} (Normalization): `mean` and `variance` must have a value "
+                    f"for each position on axis={self.axis}, of sizes {expected}; got shape "
+                    f"{values.shape}."
+                )
+            for axis, size in zip(kept, values.shape, strict=True):
                 shape[axis] = size
             values = values.reshape(shape)
         return np.broadcast_to(values, self._broadcast_shape).copy()
@@ -212,6 +222,10 @@ def _axes(axis: Any) -> tuple[int, ...]:
     return tuple(int(entry) for entry in entries)
 
 
+def _given(owner: Normalization, name: str, values: Any) -> np.ndarray[Any, Any] | None:
+    return None if values is None else np.asarray(arguments.numbers(owner, name, values))
+
+
 def _check_given(axes: tuple[int, ...], mean: Any, variance: Any) -> None:
     if (mean is None) != (variance is None):
         raise ValueError(
@@ -222,6 +236,10 @@ def _check_given(axes: tuple[int, ...], mean: Any, variance: Any) -> None:
         raise ValueError(
             "Normalization: `mean` and `variance` must have one shape, of no more axes than "
             f"`axis` names; got shapes {mean.shape} and {variance.shape} with axis={axes}."
+        )
+    if variance is not None and (variance < 0).any():
+        raise ValueError(
+            f"Normalization: `variance` must not be negative; got variance={variance.tolist()}."
         )
 
 
@@ -267,8 +285,8 @@ class Rescaling(Layer):
     def __init__(self, scale: Any, offset: Any = 0.0, **layer_options: Any):
         super().__init__(**layer_options)
         self.supports_masking = True
-        self.scale = scale
-        self.offset = offset
+        self.scale = arguments.numbers(self, "scale", scale)
+        self.offset = arguments.numbers(self, "offset", offset)
         for name in ("scale", "offset"):
             if np.ndim(getattr(self, name)):  # a number needs no tensor
                 values = as_tensor(getattr(self, name), self.compute_dtype)
@@ -292,5 +310,6 @@ class Rescaling(Layer):
     @classmethod
     def from_config(cls, config: Config) -> Rescaling:
         """Make the layer; arrays may be in a config."""
-        numbers = {name: registry.deserialize(config[name]) for name in ("scale", "offset")}
+        given = {"scale", "offset"} & config.keys()
+        numbers = {name: registry.deserialize(config[name]) for name in given}
         return cls(**{**config, **numbers})

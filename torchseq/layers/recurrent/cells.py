@@ -82,7 +82,7 @@ class SimpleRNNCell(DenseCell):
             **layer_options,
         )
         self.units = arguments.positive_integer(self.owner, "units", units)
-        self.activation = activations.get(activation)
+        self.resolve(activation=activation)
         self.state_size = self.output_size = self.units
 
     def build(self, input_shape: Shape) -> None:
@@ -173,8 +173,10 @@ class LSTMCell(DenseCell):
             **layer_options,
         )
         self.units = arguments.positive_integer(self.owner, "units", units)
-        self.activation = activations.get(activation)
-        self.recurrent_activation = activations.get(recurrent_activation)
+        self.resolve(
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+        )
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
         self.output_size = self.units
@@ -276,8 +278,10 @@ class GRUCell(DenseCell):
             **layer_options,
         )
         self.units = arguments.positive_integer(self.owner, "units", units)
-        self.activation = activations.get(activation)
-        self.recurrent_activation = activations.get(recurrent_activation)
+        self.resolve(
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+        )
         self.reset_after = reset_after
         self.state_size = self.output_size = self.units
 

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchseq import activations
 from torchseq.base import arguments, dtypes
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers import geometry
@@ -79,8 +78,10 @@ class ConvLSTMCell(GatedCell):
                 f"{self.owner}: `strides` and `dilation_rate` cannot both be above 1; "
                 f"got strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
-        self.activation = activations.get(activation)
-        self.recurrent_activation = activations.get(recurrent_activation)
+        self.resolve(
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+        )
         self.unit_forget_bias = unit_forget_bias
 
     def build(self, input_shape: Shape) -> None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchseq import constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.layers import randomness
@@ -23,6 +22,7 @@ class GatedCell(Layer):
     torch's layout, gates first, and defines `project`, `step` and `get_initial_state`.
     """
 
+    casts_integers = True
     num_gates = 1
     draws_seed_first = False  # Keras draws SimpleRNN's dropout seed before the initializers'
     state_size: Any
@@ -54,25 +54,30 @@ class GatedCell(Layer):
         self.owner = str(layer_options.pop("owner", type(self).__name__))  # whom errors name
         super().__init__(**layer_options)
         # Before or after the initializers, whose seeds come from the same stream.
-        stream = randomness.stream_of(self, seed) if self.draws_seed_first else None
+        stream = randomness.stream_of(self.owner, seed) if self.draws_seed_first else None
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.recurrent_constraint = constraints.get(recurrent_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.resolve(
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+        )
         self.dropout = float(arguments.fraction(self.owner, "dropout", dropout))
         self.recurrent_dropout = float(
             arguments.fraction(self.owner, "recurrent_dropout", recurrent_dropout)
         )
-        self.stream = stream if self.draws_seed_first else randomness.stream_of(self, seed)
+        self.stream = stream if self.draws_seed_first else randomness.stream_of(self.owner, seed)
         self.seed = seed
         self.reset_dropout_mask()
         self.reset_recurrent_dropout_mask()
+
+    def _name_in_errors(self) -> str:
+        return self.owner
 
     # A weight named `recurrent_kernel` looks for its options under that name.
 

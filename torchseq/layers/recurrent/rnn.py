@@ -18,6 +18,7 @@ from torchseq.layers.recurrent.gated import GatedCell
 from torchseq.layers.recurrent.stacked import (
     StackedRNNCells,
     apply_cell,
+    casts_integers,
     check_cell,
     initial_state_of,
     output_size_of,
@@ -64,7 +65,7 @@ class RNN(Layer):
         **layer_options: Any,
     ):
         if isinstance(cell, list | tuple):
-            cell = StackedRNNCells(cell)
+            cell = StackedRNNCells(cell, dtype=layer_options.get("dtype"))
         check_cell(type(self).__name__, cell)
         _read_keras_2_options(layer_options)
         super().__init__(**layer_options)
@@ -76,6 +77,7 @@ class RNN(Layer):
         self.unroll = unroll
         self.zero_output_for_mask = zero_output_for_mask
         self.supports_masking = True
+        self.casts_integers = casts_integers(cell)
         self.state_size = self._checked_state_size(cell.state_size)
         self._state_structure: Any = None
         self._num_states = 0

@@ -30,6 +30,12 @@ def check_cell(owner: str, cell: Any) -> None:
         )
 
 
+def casts_integers(cell: Any) -> bool:
+    """Tell whether integers that a cell gets are quantities, to be cast; else it looks them up."""
+    first = cell.cells[0] if isinstance(cell, StackedRNNCells) else cell
+    return bool(getattr(first, "casts_integers", False))
+
+
 def output_size_of(cell: Any) -> int:
     """Return the size of a cell's output: its `output_size`, or that of its first state."""
     size = getattr(cell, "output_size", None)
@@ -73,13 +79,18 @@ class StackedRNNCells(Layer):
         cells: list of cells.
 
     Raises:
-        ValueError: if one of them is no cell.
+        ValueError: if one of them is no cell, or there is none.
 
     Source: keras.layers.StackedRNNCells.
     """
 
     def __init__(self, cells: Any, **layer_options: Any):
         super().__init__(**layer_options)
+        if not isinstance(cells, list | tuple) or not cells:
+            raise ValueError(
+                f"{type(self).__name__}: `cells` must be a list of at least one cell; got "
+                f"cells={cells!r}."
+            )
         for cell in cells:
             check_cell(type(self).__name__, cell)
         self.cells = list(cells)

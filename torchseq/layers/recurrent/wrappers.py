@@ -54,6 +54,7 @@ class Bidirectional(Layer):
         check_layer(type(self).__name__, "layer", layer)
         if backward_layer is not None:
             check_layer(type(self).__name__, "backward_layer", backward_layer)
+        _check_recurrent(type(self).__name__, layer)
         super().__init__(**layer_options)
         self.merge_mode = arguments.one_of(self, "merge_mode", merge_mode, _MERGE_MODES)
         name = layer.name
@@ -209,6 +210,16 @@ def check_layer(owner: str, name: str, layer: Any) -> None:
         raise ValueError(f"{owner}: `{name}` must be a layer; got {name}={layer!r}.")
 
 
+def _check_recurrent(owner: str, layer: Layer) -> None:
+    names = ("go_backwards", "return_sequences", "return_state", "stateful")
+    missing = [name for name in names if not hasattr(layer, name)]
+    if missing:
+        raise ValueError(
+            f"{owner}: `layer` must be a recurrent layer, or one with {', '.join(names)}; got "
+            f"layer={layer!r}, without {', '.join(missing)}."
+        )
+
+
 def _copy(layer: Layer, **changes: Any) -> Any:
     """Return a new layer of the same config but for the changes, built if `layer` is."""
     classes = {type(part).__name__: type(part) for part in layer.modules()}  # also unregistered
@@ -249,6 +260,7 @@ class TimeDistributed(Wrapper):
     def __init__(self, layer: Layer, **layer_options: Any):
         super().__init__(layer, **layer_options)
         self.supports_masking = True
+        self.casts_integers = layer.casts_integers  # its `__call__`, which would cast, is passed by
 
     def build(self, input_shape: Any = None) -> None:
         """Build the layer for one time step."""
