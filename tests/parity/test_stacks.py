@@ -25,7 +25,7 @@ PADDINGS = ("same", "valid")
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """Here the same in each run: in about one of 700 stacks rounding grows beyond the tolerance."""
+    """Here the same in each run: in one of about 1300 stacks rounding grows too much."""
     return zlib.crc32(f"1 {request.node.nodeid}".encode())
 
 
@@ -191,7 +191,7 @@ def assert_same_training(ours: Any, theirs: Any, rng: Rng) -> None:
     assert_close(*(m.predict(x, verbose=0) for m in (ours, theirs)))
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras's on masks and on even kernels
 @pytest.mark.parametrize("index", range(NUM_DRAWS))
 def test_stacks_train_as_in_keras(index: int, rng: Rng) -> None:
     assert_same_training(*pair(rng), rng)

@@ -182,14 +182,16 @@ class BatchNormalization(Scaled):
     def _run_kernel(self, x: Tensor, mean: Tensor, variance: Tensor, training: bool) -> Tensor:
         """Call torch's batch norm, which wants the channels second; in training it sets the rest.
 
-        A sequence becomes an image of height 1, for which there are kernels in either layout. Of
-        width 1 its strides would fit both, and torch 2.13 then mixes the layouts up in gradients.
+        A sequence becomes an image of height 1, for which there are kernels in either layout. So
+        does what has an axis of size 1, whose strides may fit both layouts: torch 2.13 then mixes
+        them up in gradients.
         """
         dtype = self._kernel_dtype(x) if x.dtype is not mean.dtype else x.dtype
         gamma, beta = self.scale_and_offset(dtype)
         moved = x.movedim(self.axis, 1)
+        is_flat = x.ndim == 3 or 1 in moved.shape[2:]
         outputs = torch.batch_norm(
-            moved.unsqueeze(2) if x.ndim == 3 else moved,
+            moved.flatten(2).unsqueeze(2) if is_flat else moved,
             gamma,
             beta,
             mean.to(dtype),
@@ -199,7 +201,7 @@ class BatchNormalization(Scaled):
             self.epsilon,
             torch.backends.cudnn.enabled,
         )
-        return (outputs.squeeze(2) if x.ndim == 3 else outputs).movedim(1, self.axis)
+        return (outputs.reshape(moved.shape) if is_flat else outputs).movedim(1, self.axis)
 
     def _by_moments(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Normalize step by step, where the kernel cannot."""
