@@ -11,7 +11,7 @@ anything that reads safetensors reads the weights; and the optimizer's variables
 - `compile`: what `get_compile_config` returned, or null.
 - `optimizer`: keys of the optimizer's variables, in the order of `optimizer.variables`.
 
-Source: https://huggingface.co/docs/safetensors (format).
+Source: the format page of the safetensors library's documentation.
 """
 
 from __future__ import annotations
