@@ -13,6 +13,3 @@ Identifier: TypeAlias = str | Mapping[str, Any] | Callable[..., Any] | type | No
 
 Config: TypeAlias = dict[str, Any]
 """A JSON-able description of an object, in Keras's form."""
-
-Logs: TypeAlias = dict[str, float]
-"""Metric name -> value, as callbacks see it."""
