@@ -214,8 +214,3 @@ def _class_numbers(y: Tensor) -> Tensor:
         return y.to(torch.float64).argmax(-1)
     labels = y.squeeze(-1) if y.ndim > 1 else y
     return labels.round().long() if labels.is_floating_point() else labels.long()
-
-
-def device_for(default: torch.device | None) -> torch.device:
-    """Return the device of a model, or that of new weights if it has none yet."""
-    return default if default is not None else settings.device()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchseq.base import arguments
+from torchseq.base import arguments, devices
 from torchseq.base.modes import mode
 from torchseq.callbacks import CallbackList, History
 from torchseq.data import arrays
@@ -183,8 +183,7 @@ class Trainer(Compiled):
         return source
 
     def _device(self) -> torch.device:
-        first = next(iter(self.parameters()), None)  # type: ignore[attr-defined]
-        return arrays.device_for(None if first is None else first.device)
+        return devices.device_of(self)  # type: ignore[arg-type]
 
     def _prepare(self, source: ArraySource) -> Step:
         """Build model and metrics for the data, and check the targets."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import regularizers
-from torchseq.base import arguments, dtypes, naming
+from torchseq.base import arguments, devices, dtypes, naming
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.modes import mode
 from torchseq.base.symbolic import KerasTensor
@@ -278,7 +278,7 @@ class Layer(Weighted):
             inputs = np.asarray(inputs)
         tensor = as_tensor(inputs)
         if not isinstance(inputs, Variable):
-            tensor = tensor.to(tree.device_of(self))
+            tensor = tensor.to(devices.device_of(self))
         if tensor.is_floating_point() and (self.autocast or has_no_dtype):
             tensor = tensor.to(self._compute_dtype)
         return tensor

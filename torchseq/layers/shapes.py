@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import naming
+from torchseq.base import devices, naming
 from torchseq.base.modes import mode
 from torchseq.base.types import Shape
 from torchseq.layers import scopes, tree
@@ -92,7 +92,7 @@ def build_sublayers(layer: Any, shape: Any, dtype: torch.dtype) -> None:
     inner = [module for module in layer.modules() if module is not layer]
     if not any(tree.lacks_weights(module) for module in inner):
         return
-    device = tree.device_of(layer)
+    device = devices.device_of(layer)
     sizes = (2, 32) if _has_unknown(shape) else (2,)
     for size in sizes:
         with torch.device(device):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from torchseq.base import settings
 from torchseq.base.variable import Variable
 
 
@@ -81,14 +79,6 @@ def lacks_weights(module: nn.Module) -> bool:
     if not getattr(module, "built", True):
         return True
     return any(p is not None and is_lazy(p) for p in module._parameters.values())
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Return where the module's first parameter or buffer is; where new ones go if it has none."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if not is_lazy(tensor):
-            return tensor.device
-    return settings.device()
 
 
 def shapes_of(inputs: Any) -> Any:
