@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchseq.layers.recurrent import gru_kernel
+
 _FUNCTIONS: dict[str, Any] = {
     "lstm": torch.lstm,
     "gru": torch.gru,
@@ -40,6 +42,9 @@ def run(
         The outputs, `(batch, time, units)`, and the last states.
     """
     inputs, states, weights = _in_one_dtype(inputs, states, weights)
+    if kernel == "gru" and gru_kernel.fits(inputs, weights):
+        outputs, hidden = gru_kernel.gru(inputs, states[0], weights)
+        return outputs, [hidden]
     if inputs.is_cuda:
         weights = _in_one_chunk(weights)
     first = [state.unsqueeze(0).contiguous() for state in states]  # (layers, batch, units)
