@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Config
+from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.rounding import correction, number_type
 
 
 class Adam(Optimizer):
@@ -28,6 +31,10 @@ class Adam(Optimizer):
     Source: keras.optimizers.Adam; Kingma & Ba, 2014. Runs torch's fused kernel; its own correction,
         which comes before epsilon is added, is switched off.
     """
+
+    _heeds_found_inf = True
+
+    is_elementwise = True
 
     def __init__(
         self,
@@ -50,43 +57,118 @@ class Adam(Optimizer):
         if self.amsgrad:
             self.add_slots("velocity_hat")
 
-    def update(
-        self, params: list[Tensor], grads: list[Tensor], slots: Slots, learning_rate: float
-    ) -> None:
-        """Compute `w -= corrected_rate * mean / (sqrt(square) + epsilon)`.
+    def numbers(self, learning_rate: float, dtype: torch.dtype) -> tuple[float, ...]:
+        """Return the rate, corrected for the averages' start at zero."""
+        step = self._num_updates() + 1
+        return (corrected_rate(learning_rate, self.beta_1, self.beta_2, step, dtype),)
 
-        The kernel has a correction of its own, by `1 - beta**step`: 1 at an infinite step.
-        """
-        infinity = torch.full((), math.inf, device=params[0].device)
-        torch._fused_adam_(
+    def update(self, params: list[Tensor], grads: list[Tensor], slots: Slots, rate: float) -> None:
+        """Compute `w -= corrected_rate * mean / (sqrt(square) + epsilon)`."""
+        fused_step(
             params,
             grads,
             slots["momentum"],
             slots["velocity"],
             slots.get("velocity_hat", []),
-            [infinity] * len(params),
-            lr=self._corrected(learning_rate, params[0].dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            weight_decay=0.0,
-            eps=self.epsilon,
-            amsgrad=self.amsgrad,
-            maximize=False,
+            rate=rate,
+            betas=(self.beta_1, self.beta_2),
+            epsilon=self.epsilon,
+            found_inf=self._found_inf,
         )
-
-    def _corrected(self, learning_rate: float, dtype: torch.dtype) -> float:
-        """Return the rate that corrects both averages for their start at zero.
-
-        Rounded at each operation as Keras rounds it: `1 - beta_2**t` is small at first, so float32
-        and float64 differ by 3e-5 there.
-        """
-        number = np.float64 if dtype is torch.float64 else np.float32
-        step = number(self._num_updates() + 1)
-        mean_weight = number(1) - number(self.beta_1) ** step
-        square_weight = number(1) - number(self.beta_2) ** step
-        return float(number(learning_rate) * np.sqrt(square_weight) / mean_weight)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
         names = ("beta_1", "beta_2", "epsilon", "amsgrad")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def corrected_rate(
+    rate: float, beta_1: float, beta_2: float, step: int, dtype: torch.dtype
+) -> float:
+    """Return the rate that corrects both averages for their start at zero.
+
+    Rounded at each operation as Keras rounds it.
+
+    Args:
+        rate: the learning rate.
+        beta_1: weight of the old average gradient.
+        beta_2: weight of the old average square.
+        step: number of averaged gradients, from 1.
+        dtype: of the weights.
+    """
+    root = np.sqrt(correction(beta_2, step, dtype))
+    return float(number_type(dtype)(rate) * root / correction(beta_1, step, dtype))
+
+
+def fused_step(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    maxima: list[Tensor],
+    rate: Any,
+    betas: tuple[float, float],
+    epsilon: float,
+    found_inf: Tensor | None = None,
+) -> None:
+    """Update averages and weights by `w -= rate * mean / (sqrt(square) + epsilon)`, in one kernel.
+
+    The kernel has a correction of its own, by `1 - beta**step`: 1 at an infinite step.
+
+    Args:
+        params: the weights.
+        grads: their gradients.
+        means: average gradients.
+        squares: average squares of the gradients.
+        maxima: largest average squares, which then divide instead; empty if not wanted.
+        rate: corrected for the averages' start at zero; a tensor in a compiled step, whose
+            compiler fuses the formula by itself.
+        betas: weights of the old average gradient and square.
+        epsilon: added to the root.
+        found_inf: a float tensor without axes; where it is 1, nothing is changed.
+    """
+    if isinstance(rate, Tensor):
+        _plain_step(params, grads, means, squares, maxima, rate, betas, epsilon)
+        return
+    torch._fused_adam_(
+        params,
+        grads,
+        means,
+        squares,
+        maxima,
+        [_infinity(params[0].device)] * len(params),
+        lr=rate,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=0.0,
+        eps=epsilon,
+        amsgrad=bool(maxima),
+        maximize=False,
+        found_inf=found_inf,
+    )
+
+
+def _plain_step(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    maxima: list[Tensor],
+    rate: Tensor,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> None:
+    torch._foreach_lerp_(means, grads, 1 - betas[0])
+    torch._foreach_mul_(squares, betas[1])
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - betas[1])
+    if maxima:
+        torch._foreach_maximum_(maxima, squares)
+    roots = torch._foreach_sqrt(maxima or squares)
+    torch._foreach_add_(roots, epsilon)
+    arithmetic.add_ratios_(params, means, roots, -rate)
+
+
+@functools.cache
+def _infinity(device: torch.device) -> Tensor:
+    """Return the one tensor of infinity of a device; nothing writes to it."""
+    return torch.full((), math.inf, device=device)

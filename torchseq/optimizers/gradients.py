@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -45,3 +47,23 @@ def clipped(
             torch._foreach_clamp_max(torch._foreach_clamp_min(grads, -clipvalue), clipvalue)
         )
     return grads
+
+
+def all_finite(grads: list[Tensor]) -> Tensor:
+    """Return whether no entry is infinite or NaN, as a boolean tensor on the device."""
+    largest = torch._foreach_norm(grads, math.inf)  # NaN if an entry is
+    return torch.stack([norm.float() for norm in largest]).isfinite().all()
+
+
+def multiply_and_check(grads: list[Tensor], factor: Tensor) -> Tensor:
+    """Multiply gradients in place, and return 1.0 if an entry was infinite or NaN, else 0.0.
+
+    Args:
+        grads: on one device.
+        factor: a float32 tensor without axes on it, as the result is.
+    """
+    found_inf = torch.zeros_like(factor)
+    for dtype in {grad.dtype for grad in grads}:
+        of_dtype = [grad for grad in grads if grad.dtype is dtype]
+        torch._amp_foreach_non_finite_check_and_unscale_(of_dtype, found_inf, factor)
+    return found_inf

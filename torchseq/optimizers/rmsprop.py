@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Config
+from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
 
@@ -25,6 +26,8 @@ class RMSprop(Optimizer):
 
     Source: keras.optimizers.RMSprop.
     """
+
+    is_elementwise = True
 
     def __init__(
         self,
@@ -65,10 +68,10 @@ class RMSprop(Optimizer):
         if self.momentum > 0:
             moments = slots["momentum"]
             torch._foreach_mul_(moments, self.momentum)
-            torch._foreach_addcdiv_(moments, grads, roots, value=learning_rate)
+            arithmetic.add_ratios_(moments, grads, roots, learning_rate)
             torch._foreach_add_(params, moments, alpha=-1)
         else:
-            torch._foreach_addcdiv_(params, grads, roots, value=-learning_rate)
+            arithmetic.add_ratios_(params, grads, roots, -learning_rate)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Config
+from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
 
@@ -26,6 +27,8 @@ class SGD(Optimizer):
 
     Source: keras.optimizers.SGD. The momentum holds the learning rate, unlike torch's.
     """
+
+    is_elementwise = True
 
     def __init__(
         self,
@@ -48,14 +51,14 @@ class SGD(Optimizer):
     ) -> None:
         """Move the weights against their gradients."""
         if not self.momentum:
-            torch._foreach_add_(params, grads, alpha=-learning_rate)
+            arithmetic.add_scaled_(params, grads, -learning_rate)
             return
         moments = slots["momentum"]
         torch._foreach_mul_(moments, self.momentum)
-        torch._foreach_add_(moments, grads, alpha=-learning_rate)
+        arithmetic.add_scaled_(moments, grads, -learning_rate)
         if self.nesterov:
             torch._foreach_add_(params, moments, alpha=self.momentum)
-            torch._foreach_add_(params, grads, alpha=-learning_rate)
+            arithmetic.add_scaled_(params, grads, -learning_rate)
         else:
             torch._foreach_add_(params, moments)
 
