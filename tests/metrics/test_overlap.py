@@ -11,6 +11,15 @@ def test_counts_are_integers_by_default() -> None:
     assert metric.get_config()["dtype"] == "int32"
 
 
+def test_weights_of_samples_weigh_their_pixels() -> None:
+    y_true, y_pred = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[0, 1], [0, 0]])
+    metric = metrics.MeanIoU(2, dtype="float32")
+    metric.update_state(y_true, y_pred, sample_weight=[1.0, 0.0])
+    assert metric.result() == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"weights of shape \(3, 1\) for values of shape \(2, 2"):
+        metric.update_state(y_true, y_pred, sample_weight=[1.0, 0.0, 1.0])
+
+
 def test_classes_out_of_range_do_not_count() -> None:
     assert metrics.MeanIoU(num_classes=2)([0, 1, -1, 7], [0, 1, 1, 0]) == pytest.approx(1)
 

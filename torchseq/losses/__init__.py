@@ -30,6 +30,7 @@ from torchseq.losses.margins import (
     hinge,
     squared_hinge,
 )
+from torchseq.losses.modules import TorchLoss
 from torchseq.losses.names import deserialize, get, serialize
 from torchseq.losses.regression import (
     CosineSimilarity,
@@ -77,6 +78,7 @@ __all__ = [
     "Poisson",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
+    "TorchLoss",
     "Tversky",
     "binary_crossentropy",
     "binary_focal_crossentropy",

@@ -384,7 +384,7 @@ def binary_focal_crossentropy(
     """
     y_true, y_pred = _binary_targets("binary_focal_crossentropy", y_true, y_pred, label_smoothing)
     if from_logits:
-        y_pred = logits.remember(torch.sigmoid(y_pred), y_pred, "sigmoid")
+        y_pred = torch.sigmoid(y_pred)
     crossentropy = _binary_crossentropy(y_true, y_pred, from_logits=False)
     of_true_class = y_true * y_pred + (1 - y_true) * (1 - y_pred)
     values = (1.0 - of_true_class) ** gamma * crossentropy

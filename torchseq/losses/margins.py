@@ -19,10 +19,15 @@ def _signed(y_true: Tensor) -> Tensor:
     return torch.where(is_binary, 2.0 * y_true - 1.0, y_true)
 
 
+def _positive_part(x: Tensor) -> Tensor:
+    # Not relu: at 0, which a perfect prediction hits, Keras's gradient is a half.
+    return torch.maximum(x, x.new_zeros(()))
+
+
 def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return `mean(max(1 - y_true * y_pred, 0))` over the last axis; labels are ±1, or 0 and 1."""
     y_true, y_pred = paired("hinge", y_true, y_pred)
-    return torch.relu(1.0 - _signed(y_true) * y_pred).mean(-1)
+    return _positive_part(1.0 - _signed(y_true) * y_pred).mean(-1)
 
 
 def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -36,7 +41,7 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     y_true, y_pred = paired("categorical_hinge", y_true, y_pred)
     of_true = (y_true * y_pred).sum(-1)
     of_others = ((1.0 - y_true) * y_pred).amax(-1)
-    return torch.relu(of_others - of_true + 1.0)
+    return _positive_part(of_others - of_true + 1.0)
 
 
 class Hinge(NamedLoss):

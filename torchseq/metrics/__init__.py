@@ -85,6 +85,7 @@ from torchseq.metrics.regression import (
     RootMeanSquaredError,
 )
 from torchseq.metrics.resolution import deserialize, get, resolve, serialize
+from torchseq.metrics.torch_metric import TorchMetric
 
 __all__ = [
     "AUC",
@@ -131,6 +132,7 @@ __all__ = [
     "SquaredHinge",
     "Sum",
     "TopKCategoricalAccuracy",
+    "TorchMetric",
     "TrueNegatives",
     "TruePositives",
     "binary_accuracy",

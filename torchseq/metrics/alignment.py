@@ -45,6 +45,23 @@ def masked_weight(sample_weight: Any, mask: Tensor | None, dtype: torch.dtype) -
     return weight * given
 
 
+def check_weight(weight_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise unless weights of a shape can weigh values of a shape.
+
+    Raises:
+        ValueError: if they cannot.
+    """
+    sizes = zip(reversed(weight_shape), reversed(shape), strict=False)
+    if len(weight_shape) > len(shape) or any(size not in (1, other) for size, other in sizes):
+        advice = (
+            "" if shape else " The function has made one value of all: have it return one each."
+        )
+        raise ValueError(
+            "sample_weight: weights must have the shape of a metric's values, or of their first "
+            f"axes; got weights of shape {weight_shape} for values of shape {shape}.{advice}"
+        )
+
+
 def check_same_shape(owner: str, y_true: Tensor, y_pred: Tensor, advice: str = "") -> None:
     """Raise unless the shapes are equal, where torch would broadcast one to the other.
 

@@ -13,7 +13,7 @@ from torchseq import losses
 from torchseq.base import registry
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import masked_weight, match_ranks
+from torchseq.metrics.alignment import check_weight, masked_weight, match_ranks
 from torchseq.metrics.metric import Metric, divide_no_nan
 
 _TOTAL, _COUNT = "_state_0_total", "_state_1_count"
@@ -101,6 +101,7 @@ def _weigh(
         rank = weight.ndim
         if values.ndim > rank:
             values = reduce_axes(values, dim=tuple(range(rank, values.ndim)))
+        check_weight(tuple(weight.shape), tuple(values.shape))
         weight = weight.broadcast_to(values.shape)
         values = values * weight
         if rank > 1:

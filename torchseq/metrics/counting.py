@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchseq.base import arguments, dtypes, settings
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape, match_ranks
+from torchseq.metrics.alignment import check_same_shape, check_weight, match_ranks
 from torchseq.metrics.metric import Metric
 
 KINDS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -100,7 +100,11 @@ class ConfusionMetric(Metric):
     def _weight(self, sample_weight: Any, y_true: Tensor) -> Tensor:
         states_dtype = self._thresholds.dtype
         weight = as_tensor(sample_weight).to(y_true.device, states_dtype).unsqueeze(-1)
-        return match_ranks(y_true, weight, expand_rank_1=False)[1].broadcast_to(y_true.shape)
+        weight = match_ranks(y_true, weight, expand_rank_1=False)[1]
+        # Keras fails where more axes are missing, or aligns the weights with the last axes.
+        weight = weight.reshape(*weight.shape, *[1] * (y_true.ndim - weight.ndim))
+        check_weight(tuple(weight.shape), tuple(y_true.shape))
+        return weight.broadcast_to(y_true.shape)
 
     def _count(self, y_true: Tensor, y_pred: Tensor, threshold: float) -> list[Tensor]:
         """Count at one threshold: all four entries follow from three counts."""

@@ -16,6 +16,7 @@ from torchseq.metrics.counting import (
     is_evenly_spaced,
     parse_thresholds,
 )
+from torchseq.metrics.merging import Shapes
 from torchseq.metrics.metric import divide_no_nan
 
 _CURVES = ("ROC", "PR", "PRGAIN")
@@ -91,6 +92,11 @@ class AUC(ConfusionMetric):
         elif num_labels:
             self._make_state(self.num_thresholds, num_labels)
 
+    def build_state(self, shapes: Shapes) -> None:
+        """Make the state that another AUC of these shapes has."""
+        self._make_state(*shapes[0])
+        self.to(self._thresholds.device)
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_pred = as_tensor(y_pred)
         if self.from_logits:
@@ -118,7 +124,7 @@ class AUC(ConfusionMetric):
             return torch.zeros((), dtype=self._torch_dtype, device=self._thresholds.device)
         hits, false_alarms, rejections, misses = map(self._state, self._state_names)
         if self.curve == "PR" and self.summation_method == "interpolation":
-            return self._mean_of_labels(_interpolated_pr_areas(hits, false_alarms, misses))
+            return self.interpolate_pr_auc()
         recall = divide_no_nan(hits, hits + misses)
         if self.curve == "ROC":
             x, y = divide_no_nan(false_alarms, false_alarms + rejections), recall
@@ -133,6 +139,11 @@ class AUC(ConfusionMetric):
         else:
             heights = torch.maximum(y[:-1], y[1:])
         return self._mean_of_labels((x[:-1] - x[1:]) * heights)
+
+    def interpolate_pr_auc(self) -> Tensor:
+        """Return the area under the PR curve, interpolated by Davis and Goadrich's rule."""
+        hits, false_alarms, _, misses = map(self._state, self._state_names)
+        return self._mean_of_labels(_interpolated_pr_areas(hits, false_alarms, misses))
 
     def _mean_of_labels(self, areas: Tensor) -> Tensor:
         by_label = areas.sum(0)

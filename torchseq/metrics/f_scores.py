@@ -11,6 +11,7 @@ from torchseq.base import arguments, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
 from torchseq.metrics.alignment import check_same_shape
+from torchseq.metrics.merging import Shapes
 from torchseq.metrics.metric import Metric
 
 _F_STATES = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
@@ -59,12 +60,15 @@ class FBetaScore(Metric):
         self.threshold = threshold
         self._state_names: tuple[str, ...] = ()
 
-    def _build(self, y_pred: Tensor) -> None:
-        shape = () if self.average == "micro" else (y_pred.shape[-1],)
+    def build_state(self, shapes: Shapes) -> None:
+        """Make the state that another score of these shapes has."""
+        self._build(shapes[0], settings.device())
+
+    def _build(self, shape: tuple[int, ...], device: Any) -> None:
         for name in _F_STATES:
             setattr(self, name, self.add_variable(shape, "zeros", dtype=self.dtype, name=name))
         self._state_names = tuple(self.aggregations)
-        self.to(y_pred.device)
+        self.to(device)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of shape (batch, classes); `sample_weight` is of shape (batch,)."""
@@ -78,7 +82,8 @@ class FBetaScore(Metric):
                     f"{tuple(y_pred.shape)}."
                 )
             if not self._state_names:
-                self._build(y_pred)
+                shape = () if self.average == "micro" else (y_pred.shape[-1],)
+                self._build(shape, y_pred.device)
             predicted = self._predicted(y_pred).to(self._torch_dtype)
             weight = 1 if sample_weight is None else as_tensor(sample_weight).to(y_true)[:, None]
             true, predicted_weight = y_true * weight, predicted * weight

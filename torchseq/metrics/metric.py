@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import dtypes, naming, registry, settings
+from torchseq.base import arguments, dtypes, naming, registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import Variable, as_tensor
+from torchseq.metrics import merging
+from torchseq.metrics.stateless import Stateless
 
 
-class Metric(nn.Module):
+class Metric(Stateless, nn.Module):
     """Base class of metrics.
 
     A metric makes its state in `__init__` by `add_variable`, adds to it in `update_state` and
@@ -42,7 +44,7 @@ class Metric(nn.Module):
         >>> float(metric(None, torch.tensor([1.0, -1.0, 2.0])))
         2.0
 
-    Source: keras.metrics.Metric. Not offered: the `stateless_` methods.
+    Source: keras.metrics.Metric. Ours beyond it: `merge_state` and `states`.
     """
 
     direction: str | None = None
@@ -65,7 +67,7 @@ class Metric(nn.Module):
         shape: Sequence[int] = (),
         initializer: Any = None,
         dtype: Any = None,
-        aggregation: str = "sum",
+        aggregation: str | None = "sum",
         name: str | None = None,
     ) -> Variable:
         """Make a variable that holds state.
@@ -75,17 +77,22 @@ class Metric(nn.Module):
             initializer: `"zeros"`, `"ones"`, or an initializer's object or config; zeros by
                 default. Whatever it is, `reset_state` sets zeros, as in Keras.
             dtype: dtype name; floatx by default.
-            aggregation: how the values of several processes become one: `"sum"` or `"mean"`.
+            aggregation: how the values of several processes become one: `"sum"`, `"mean"`, or
+                `"only_first_replica"`, for which `"none"` and None are other words.
             name: unique by default.
 
         Raises:
             RuntimeError: if `super().__init__()` has not run.
+            ValueError: for another `initializer` or `aggregation`.
         """
         if "_buffers" not in self.__dict__:
             raise RuntimeError(
                 f"{type(self).__name__}: `super().__init__()` must run first in `__init__`; it "
                 "has not. Call it before `add_variable`."
             )
+        if aggregation in ("none", None):
+            aggregation = "only_first_replica"
+        arguments.one_of(self, "aggregation", aggregation, merging.AGGREGATIONS)
         name = name or f"variable_{len(self._own_variables)}"
         buffer_name = f"_state_{len(self._own_variables)}_{name}".replace(".", "_")
         value = _initial_value(initializer, tuple(shape), dtypes.name_of(dtype))
@@ -111,6 +118,46 @@ class Metric(nn.Module):
         """The metric's state, then that of metrics inside it."""
         inner = [child for child in self.children() if isinstance(child, Metric)]
         return self._own_variables + [each for metric in inner for each in metric.variables]
+
+    def states(self) -> merging.States:
+        """Return each tensor of state, with how those of several processes become one."""
+        own = [
+            (variable.tensor, self.aggregations[name])
+            for variable, name in zip(self._own_variables, self.aggregations, strict=True)
+        ]
+        inner = [child for child in self.children() if isinstance(child, Metric)]
+        return own + [state for metric in inner for state in metric.states()]
+
+    def merge_state(self, metrics: Iterable[Metric]) -> None:
+        """Add what other metrics of the same kind have seen, as if it had come to this one.
+
+        Args:
+            metrics: made with the same arguments; they stay as they are.
+
+        Raises:
+            ValueError: if one is of another class, or its state has other shapes.
+
+        Examples:
+            >>> from torchseq import metrics
+            >>> first, second = metrics.Mean(), metrics.Mean()
+            >>> first.update_state([1.0, 2.0])
+            >>> second.update_state([6.0])
+            >>> first.merge_state([second])
+            >>> float(first.result())
+            3.0
+        """
+        merging.merge(self, list(metrics))
+
+    def build_state(self, shapes: merging.Shapes) -> None:
+        """Make the state of these shapes, which another metric of the kind has.
+
+        A metric whose first batch makes its state overrides this, to be merged before it.
+        """
+        raise ValueError(
+            f"{type(self).__name__}: state that the first batch makes can be merged once there "
+            f"is some; got shapes {shapes} for none. Make all state in `__init__`, or write "
+            "`build_state(shapes)`."
+        )
 
     def _state(self, buffer_name: str) -> Tensor:
         # Past `nn.Module.__getattr__`, which costs half a microsecond: this runs once a step.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchseq.base import settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape
+from torchseq.metrics.alignment import check_same_shape, check_weight
 from torchseq.metrics.metric import Metric
 
 _PRESENT = 1e-9  # a class with a union below is absent from data and predictions
@@ -76,13 +76,20 @@ class IoU(Metric):
             counts &= (predicted >= 0) & (predicted < self.num_classes)
             if self.ignore_class is not None:
                 counts &= true != self.ignore_class
-            weight = as_tensor(1 if sample_weight is None else sample_weight)
-            weight = weight.to(true.device, self._torch_dtype).reshape(-1).broadcast_to(true.shape)
+            weight = self._weight(1 if sample_weight is None else sample_weight, y_true)
             # An entry that does not count goes to the first cell with weight 0: leaving it out
             # would make the shape depend on the data, for which the device would have to wait.
             cell = (true * self.num_classes + predicted).masked_fill(~counts, 0)
             weight = weight.masked_fill(~counts, 0)
             self.total_cm.tensor.view(-1).scatter_add_(0, cell, weight)
+
+    def _weight(self, sample_weight: Any, y_true: Tensor) -> Tensor:
+        weight = as_tensor(sample_weight).to(y_true.device, self._torch_dtype)
+        if weight.numel() not in (1, y_true.numel()):  # of samples, where Keras wants pixels
+            weight = weight.reshape(*weight.shape, *[1] * (y_true.ndim - weight.ndim))
+            check_weight(tuple(weight.shape), tuple(y_true.shape))
+            weight = weight.broadcast_to(y_true.shape)
+        return weight.reshape(-1).broadcast_to(y_true.numel())
 
     def result(self) -> Tensor:
         matrix = self.total_cm.value

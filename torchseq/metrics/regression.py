@@ -13,6 +13,7 @@ from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
 from torchseq.metrics.alignment import check_same_shape, match_ranks
 from torchseq.metrics.averages import Mean, MeanMetricWrapper, MeanOfLoss
+from torchseq.metrics.merging import Shapes
 from torchseq.metrics.metric import Metric
 
 
@@ -154,13 +155,17 @@ class R2Score(Metric):
         self.num_samples = self.add_variable((), "zeros", name="num_samples")
         self._is_built = False
 
-    def _build(self, y_pred: Tensor) -> None:
-        size = (y_pred.shape[-1],)
+    def build_state(self, shapes: Shapes) -> None:
+        """Make the state that another R2Score of these shapes has."""
+        self._build(shapes[-1][0], self.num_samples.tensor.device)
+
+    def _build(self, num_outputs: int, device: torch.device) -> None:
+        size = (num_outputs,)
         self.squared_sum = self.add_variable(size, "zeros", name="squared_sum")
         self.sum = self.add_variable(size, "zeros", name="sum")
         self.total_mse = self.add_variable(size, "zeros", name="residual")
         self.count = self.add_variable(size, "zeros", name="count")
-        self.to(y_pred.device)
+        self.to(device)
         self._is_built = True
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -176,7 +181,7 @@ class R2Score(Metric):
                     f"{tuple(y_pred.shape)}."
                 )
             if not self._is_built:
-                self._build(y_pred)
+                self._build(y_pred.shape[-1], y_pred.device)
             weight = as_tensor(1 if sample_weight is None else sample_weight).to(y_true)
             if weight.ndim == 1:
                 weight = weight.unsqueeze(1)

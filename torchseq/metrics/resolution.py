@@ -6,6 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
+from torchseq import losses
 from torchseq.base import arguments, naming, registry
 from torchseq.base.targets import kind_of_targets
 from torchseq.base.types import Shape
@@ -20,6 +23,7 @@ from torchseq.metrics import (
     overlap,
     probabilistic,
     regression,
+    torch_metric,
 )
 
 _MODULES = (
@@ -103,7 +107,8 @@ def resolve(identifier: Any, y_true_shape: Shape, y_pred_shape: Shape) -> metric
     "accuracy" and "acc" (and, beyond Keras, "crossentropy" and "ce") are chosen by shapes:
     binary if predictions have a last axis of 1; sparse if targets lack the last axis or have 1
     there; else categorical. A name stays the key as the user wrote it, an object brings its own
-    name, a function is called by its own in snake case.
+    name, a function is called by its own in snake case. A torchmetrics metric and a torch loss are
+    called by their class's name in snake case.
 
     Args:
         identifier: name, config, class, function or metric.
@@ -124,14 +129,19 @@ def resolve(identifier: Any, y_true_shape: Shape, y_pred_shape: Shape) -> metric
         raise ValueError(
             "compile: each entry of `metrics` must be a metric; got None. Leave it out."
         )
-    found = _chosen_by_shapes(identifier, y_true_shape, y_pred_shape)
+    found: Any = _chosen_by_shapes(identifier, y_true_shape, y_pred_shape)
     if found is None:
         found = _known(identifier)
     name = identifier if isinstance(identifier, str) else _name_of(found)
-    if not isinstance(found, metric.Metric):
+    if torch_metric.is_torch_metric(found):
+        found = torch_metric.TorchMetric(found)
+    elif isinstance(found, nn.Module) and not isinstance(found, metric.Metric):
+        found = averages.MeanMetricWrapper(losses.TorchLoss(found))
+    elif not isinstance(found, metric.Metric):
         found = averages.MeanMetricWrapper(found)
-    found.name = name
-    return found
+    made: metric.Metric = found
+    made.name = name
+    return made
 
 
 def _known(identifier: Any) -> Any:
