@@ -137,3 +137,16 @@ def test_lists_reach_a_torch_module_in_the_dtype_of_the_layer() -> None:
     layer = layers.TorchModuleWrapper(nn.Linear(2, 3))
     x = [[0.5, 1.0], [2.0, 3.0]]
     torch.testing.assert_close(layer(x), layer(torch.tensor(x)))
+
+
+def test_floats_reach_a_torch_module_in_the_layers_dtype() -> None:
+    x = [[0.5, 1.0], [2.0, 3.0]]
+    module = nn.Linear(2, 3)
+    layer = layers.TorchModuleWrapper(module)
+    expected = module(torch.tensor(x))
+    torch.testing.assert_close(layer(np.asarray(x, "float64")), expected)
+    torch.testing.assert_close(layer(torch.tensor(x).double()), expected)
+    as_it_comes = layers.TorchModuleWrapper(nn.Identity(), autocast=False)
+    assert as_it_comes(torch.tensor(x).double()).dtype is torch.float64
+    words = layers.TorchModuleWrapper(nn.Embedding(4, 2))
+    assert words(np.array([[1, 3]])).shape == (1, 2, 2)

@@ -5,6 +5,7 @@ To add a layer, add a row to `ROWS`: a constructor that takes layer options, and
 
 import copy
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -148,6 +149,46 @@ ROWS = {
     "SpectralNormalization": Row(
         lambda **o: layers.SpectralNormalization(layers.Dense(3, **o), **o), (4, 5)
     ),
+    # Recurrent
+    "SimpleRNN": Row(lambda **o: layers.SimpleRNN(3, **o), (2, 4, 5)),
+    "SimpleRNN step by step": Row(
+        lambda **o: layers.SimpleRNN(3, activation="relu", recurrent_dropout=0.5, seed=3, **o),
+        (2, 4, 5),
+    ),
+    "GRU": Row(lambda **o: layers.GRU(3, return_sequences=True, **o), (2, 4, 5)),
+    "GRU, reset before": Row(
+        lambda **o: layers.GRU(3, reset_after=False, go_backwards=True, **o), (2, 4, 5)
+    ),
+    "GRU step by step": Row(lambda **o: layers.GRU(3, activation="relu", **o), (2, 4, 5)),
+    "LSTM": Row(lambda **o: layers.LSTM(3, **o), (2, 4, 5)),
+    "LSTM with dropout": Row(
+        lambda **o: layers.LSTM(3, dropout=0.5, return_sequences=True, **o), (2, 4, 5)
+    ),
+    "LSTM step by step": Row(
+        lambda **o: layers.LSTM(3, dropout=0.5, recurrent_dropout=0.5, **o), (2, 4, 5)
+    ),
+    "LSTM with states": Row(lambda **o: layers.LSTM(3, stateful=True, **o), (2, 4, 5)),
+    "RNN of two cells": Row(
+        lambda **o: layers.RNN([layers.GRUCell(3, **o), layers.LSTMCell(4, **o)], **o), (2, 4, 5)
+    ),
+    "Bidirectional": Row(
+        lambda **o: layers.Bidirectional(layers.LSTM(3, return_sequences=True, **o), **o), (2, 4, 5)
+    ),
+    "Bidirectional, both summed": Row(
+        lambda **o: layers.Bidirectional(layers.GRU(3, **o), merge_mode="sum", **o), (2, 4, 5)
+    ),
+    "TimeDistributed": Row(
+        lambda **o: layers.TimeDistributed(layers.Dense(3, **o), **o), (2, 4, 5)
+    ),
+    "TimeDistributed step by step": Row(
+        lambda **o: layers.TimeDistributed(layers.BatchNormalization(**o), **o), (3, 4, 5)
+    ),
+    "ConvLSTM1D": Row(lambda **o: layers.ConvLSTM1D(3, 2, **o), (2, 3, 5, 2)),
+    "ConvLSTM2D": Row(
+        lambda **o: layers.ConvLSTM2D(3, 2, padding="same", return_sequences=True, **o),
+        (2, 3, 4, 5, 2),
+    ),
+    "ConvLSTM3D": Row(lambda **o: layers.ConvLSTM3D(2, 2, **o), (2, 2, 3, 3, 3, 2)),
     # Regularization
     "Dropout": Row(lambda **o: layers.Dropout(0.5, **o), (4, 5)),
     "Dropout with a seed": Row(lambda **o: layers.Dropout(0.5, seed=3, **o), (4, 5)),
@@ -184,6 +225,13 @@ def built(row: Row) -> tuple[Any, Tensor]:
     return layer, x
 
 
+def from_the_start(layer: Any) -> Any:
+    """Return the layer, in its first states if it keeps states."""
+    if getattr(layer, "stateful", False):
+        layer.reset_state()
+    return layer
+
+
 @contextmanager
 def compiled_afresh() -> Iterator[None]:
     torch._dynamo.reset()
@@ -211,9 +259,9 @@ def test_it_compiles_as_one_graph(row: Row, training: bool) -> None:
 def test_it_copies_and_pickles(row: Row) -> None:
     layer, x = built(row)
     layer(x, training=True)
-    expected = layer(x)
+    expected = from_the_start(copy.deepcopy(layer))(x)
     for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        torch.testing.assert_close(copied(x), expected)
+        torch.testing.assert_close(from_the_start(copied)(x), expected)
         assert [w.path for w in copied.weights] == [w.path for w in layer.weights]
         own = {id(weight.tensor) for weight in layer.weights}
         assert not own & {id(weight.tensor) for weight in copied.weights}
@@ -223,13 +271,27 @@ def test_it_copies_and_pickles(row: Row) -> None:
 
 
 @EACH
+def test_several_calls_have_one_backward(row: Row) -> None:
+    layer, x = built(row)
+    inputs = x.requires_grad_() if x.is_floating_point() else x
+    outputs = [layer(inputs, training=training) for training in (False, True, True, False)]
+    total = torch.stack([output.square().sum() for output in outputs]).sum()
+    if total.requires_grad:
+        total.backward()
+        tensors = [inputs, *layer.parameters()]
+        assert all(t.grad.isfinite().all() for t in tensors if t.grad is not None)
+        assert any(t.grad is not None for t in tensors)
+
+
+@EACH
 @pytest.mark.filterwarnings("ignore:The tensor attribute self._losses:UserWarning")
 def test_it_exports(row: Row) -> None:
     if not row.exports:
         pytest.skip("its shapes are not static")
     layer, x = built(row)
-    exported = torch.export.export(layer, (x,)).module()
-    torch.testing.assert_close(exported(x), layer(x))
+    expected = from_the_start(layer)(x)
+    exported = torch.export.export(from_the_start(layer), (x,)).module()
+    torch.testing.assert_close(exported(x), expected)
 
 
 @EACH
@@ -237,11 +299,12 @@ def test_it_exports(row: Row) -> None:
 def test_it_works_under_autocast(row: Row, training: bool) -> None:
     layer, x = built(row)
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = layer(x, training=training)
+        outputs = from_the_start(layer)(x, training=training)
     assert outputs.dtype in (torch.float32, torch.bfloat16)
     assert outputs.isfinite().all()
     if not training:
-        torch.testing.assert_close(outputs.float(), layer(x), rtol=0.05, atol=0.05)
+        expected = from_the_start(layer)(x)
+        torch.testing.assert_close(outputs.float(), expected, rtol=0.05, atol=0.05)
 
 
 @EACH
@@ -259,7 +322,7 @@ def test_it_follows_dtype_policies(row: Row, policy: str) -> None:
     assert {w.dtype for w in layer.weights} <= {layer.variable_dtype, "int32"}
     layer.set_weights(plain.get_weights())
     tolerance = 1e-5 if policy == "float64" else 0.05
-    outputs = layer(x).to(torch.float32)
+    outputs = from_the_start(layer)(x).to(torch.float32)
     torch.testing.assert_close(outputs, plain(x), rtol=tolerance, atol=tolerance)
 
 
@@ -288,11 +351,33 @@ def test_its_config_goes_round(row: Row) -> None:
 
 
 @EACH
+def test_another_number_of_features_is_refused_by_name(row: Row) -> None:
+    layer, x = built(row)
+    if row.integers or row.own_dtype or not layer.weights:
+        return
+    axes = [axis for axis in range(1, x.ndim) if _refuses(layer, x, axis)]
+    assert axes, "the weights are of one size, so an axis has that size"
+
+
+def _refuses(layer: Any, x: Tensor, axis: int) -> bool:
+    """Try an input with one entry more on an axis; an error must say layer, rule and shape."""
+    shape = [size + (i == axis) for i, size in enumerate(x.shape)]
+    try:
+        layer(torch.zeros(shape))
+    except ValueError as error:
+        told = str(error)
+    else:
+        return False
+    assert re.match(rf"Layer '{layer.name}' \({type(layer).__name__}\): .* must .*; got", told)
+    return True
+
+
+@EACH
 @pytest.mark.gpu
 def test_it_is_equal_on_the_gpu(row: Row) -> None:
     layer, x = built(row)
-    expected = layer(x)
-    outputs = layer.cuda()(x.cuda())
+    expected = from_the_start(layer)(x)
+    outputs = from_the_start(layer.cuda())(x.cuda())
     assert outputs.is_cuda
     torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-4, atol=1e-4)
     assert layer(x.cuda(), training=True).isfinite().all()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from torchseq import InputSpec
+from torchseq.layers.input_spec import over_time
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,17 @@ def test_violations_are_told(options: Any, shape: Any, violation: str | None) ->
 def test_configs_go_round() -> None:
     spec = InputSpec(shape=(None, 4), axes={1: 4})
     assert InputSpec(**spec.get_config()).get_config() == spec.get_config()
+
+
+def test_a_sequence_has_a_time_axis_more() -> None:
+    spec = over_time(InputSpec(ndim=3, axes={1: 4, -1: 5}))
+    assert spec is not None
+    assert spec.violation((2, 9, 4, 5)) is None
+    assert spec.violation((2, 9, 3, 5)) == "have 4 entries on axis 2"
+    assert spec.violation((2, 9, 4, 6)) == "have 5 entries on axis -1"
+    assert spec.violation((2, 4, 5)) == "have 4 axes, the batch axis included"
+    fixed = over_time(InputSpec(shape=(None, 5)))
+    assert fixed is not None
+    assert fixed.violation((2, 9, 5)) is None
+    assert fixed.violation((2, 9, 6)) == "have 5 entries on axis 2"
+    assert over_time(None) is None

@@ -728,5 +728,6 @@ def test_it_is_refused_with_layer_rule_and_value(
 
 
 def test_every_layer_is_in_the_table() -> None:
-    classes = {getattr(layers, name).__name__ for name in layers.__all__}
-    assert set(ROWS) == classes
+    functions = {"serialize", "deserialize"}  # of configs: tests/layers/test_serialization.py
+    names = set(layers.__all__) - functions
+    assert set(ROWS) == {getattr(layers, name).__name__ for name in names}

@@ -82,6 +82,7 @@ from torchseq.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from torchseq.layers.serialization import deserialize, serialize
 from torchseq.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 from torchseq.layers.wrapper import Wrapper
 
@@ -215,6 +216,9 @@ __all__ = [
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",
+    "deserialize",
+    "serialize",
 ]
 
-_registry.register_builtin("keras.layers", {name: globals()[name] for name in __all__})
+_classes = {name: globals()[name] for name in __all__ if name not in ("deserialize", "serialize")}
+_registry.register_builtin("keras.layers", _classes)

@@ -357,6 +357,9 @@ def argument_names(function: Callable[..., Any]) -> set[str]:
 class TorchModuleWrapper(Layer):
     """Makes a layer of any `nn.Module` of one input.
 
+    As other layers do, it casts floating inputs to its compute dtype: a module of another dtype
+    than float32 needs `dtype=`, one that takes inputs as they come `autocast=False`.
+
     Args:
         module: the module; moved nowhere and initialized by nobody but itself.
         name: unique by default.
@@ -381,7 +384,6 @@ class TorchModuleWrapper(Layer):
             )
         self.module = module
         self._given_output_shape = output_shape
-        self.autocast = False  # its author decides what it takes
         if not self._trainable:
             self.trainable = False
 

@@ -115,7 +115,13 @@ class EinsumDense(Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        self.input_spec = InputSpec(ndim=len(input_shape))
+        start = len(input_shape) - len(parsed.inputs) if parsed.is_left else 0
+        axes = {
+            axis: sizes[letter]
+            for axis, letter in enumerate(parsed.inputs, start)
+            if letter in parsed.kernel
+        }
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
 
     def _kernel_initializer(self) -> Any:
         """Return the initializer, told which of the kernel's axes are inputs and which outputs."""

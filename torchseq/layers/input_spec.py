@@ -96,6 +96,17 @@ class InputSpec:
         return shape, len(shape)
 
 
+def over_time(spec: InputSpec | None) -> InputSpec | None:
+    """Return what one step's demands are for a sequence, whose second axis is time."""
+    if spec is None:
+        return None
+    ranks = (spec.ndim, spec.max_ndim, spec.min_ndim)
+    ndim, max_ndim, min_ndim = (None if rank is None else rank + 1 for rank in ranks)
+    sizes = dict(enumerate(spec.shape or ())) | spec.axes
+    axes = {axis + 1 if axis > 0 else axis: size for axis, size in sizes.items()}
+    return InputSpec(ndim=ndim, max_ndim=max_ndim, min_ndim=min_ndim, axes=axes)
+
+
 def check_axes(layer: Any, axes: Sequence[int], shape: Shape) -> None:
     """Raise ValueError unless the axes are different ones of the shape."""
     rank = len(shape)

@@ -18,7 +18,7 @@ from torchseq.base.modes import mode
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.base.variable import Variable, as_tensor
-from torchseq.layers import describing, scopes, shapes, tracking, tree
+from torchseq.layers import describing, masks, scopes, shapes, tracking, tree
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.weighted import Weighted, adopt
 
@@ -150,6 +150,8 @@ class Layer(Weighted):
     _takes_training = False
     _takes_mask = False
     _makes_mask = False
+    _told_of_mask = False  # whether it warned that a mask ends here
+    _has_masking_layers = False  # whether masks travel through the layers in it
 
     def _read_input_options(self, options: dict[str, Any]) -> Shape | None:
         unknown = sorted(set(options) - set(_INPUT_OPTIONS))
@@ -232,7 +234,7 @@ class Layer(Weighted):
         if self._mixed_dtype is not None:
             outputs = scopes.as_dtype(outputs, self._mixed_dtype)
         if mask is not None or self._makes_mask:
-            self._pass_mask_on(inputs, outputs, mask)
+            masks.pass_on(self, inputs, outputs, mask)
         if self.activity_regularizer is not None:
             self._add_activity_loss(outputs)
         return outputs
@@ -298,15 +300,6 @@ class Layer(Weighted):
                 f"Layer {self.name!r} ({type(self).__name__}): its input must {violation}; got an "
                 f"input of shape {shape}."
             )
-
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
-        """Put the output's mask on it, unless the call itself did."""
-        if not self.supports_masking or not isinstance(outputs, Tensor) or outputs is inputs:
-            return
-        if getattr(outputs, "_keras_mask", None) is None:
-            computed = self.compute_mask(inputs, mask)
-            if computed is not None:
-                outputs._keras_mask = computed  # type: ignore[attr-defined]
 
     # --- Dtype, names, config ------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchseq.base import arguments, seeds
+from torchseq.base.variable import Variable
 
 _STRIDE = 0x9E3779B97F4A7C15  # odd: streams of neighboring seeds do not meet soon
 
@@ -36,6 +37,11 @@ class RandomStream(nn.Module):
         self.position += 1
         draw = _opaque_draw if torch.compiler.is_compiling() else _draw
         return draw(self.position, self.seed, kind, probability, list(shape), like)
+
+    @property
+    def saved_position(self) -> Variable:
+        """The number of draws so far, as files write and read it."""
+        return Variable.over(self, "position", "position")
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

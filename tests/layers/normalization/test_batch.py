@@ -67,6 +67,44 @@ def test_one_value_per_channel_gives_the_offset() -> None:
     assert layer.moving_variance.value.tolist() == pytest.approx([0.99] * 3)
 
 
+@pytest.mark.parametrize("order", [(False, True), (True, False, True), (True, True)])
+@pytest.mark.parametrize("form", ["plain", "masked", "renormalized"])
+def test_calls_before_one_backward_have_their_own_statistics(form: str, order: Any) -> None:
+    layer = layers.BatchNormalization(renorm=form == "renormalized", momentum=0.5)
+    other = layers.BatchNormalization(renorm=form == "renormalized", momentum=0.5)
+    options = {"mask": torch.rand(8, 2) > 0.3} if form == "masked" else {}
+    inputs = [torch.randn(8, 2, 3, requires_grad=True) for _ in order]
+    layer.build((8, 2, 3))
+    other.build((8, 2, 3))
+    buffers = list(map(id, layer.buffers()))
+    total = torch.zeros(())
+    for x, training in zip(inputs, order, strict=True):
+        total = total + layer(x, training=training, **options).pow(3).sum()
+    total.backward()
+    for x, training in zip(inputs, order, strict=True):  # the same, one by one
+        alone = x.detach().requires_grad_()
+        other(alone, training=training, **options).pow(3).sum().backward()
+        torch.testing.assert_close(x.grad, alone.grad)
+    torch.testing.assert_close(layer.gamma.grad, other.gamma.grad)
+    torch.testing.assert_close(layer.state_dict(), other.state_dict())
+    assert buffers == list(map(id, layer.buffers()))
+
+
+@pytest.mark.parametrize("shape", [(32, 6), (4, 5, 6), (4, 6, 5)])
+def test_the_averages_are_those_of_the_population(shape: tuple[int, ...]) -> None:
+    axis = shape.index(6)
+    layer = layers.BatchNormalization(axis=axis, momentum=0.0)
+    x = 1e4 + torch.randn(shape) * torch.logspace(-2, 1, 6).reshape(
+        [6 if i == axis else 1 for i in range(len(shape))]
+    )
+    layer(x, training=True)
+    axes = [i for i in range(len(shape)) if i != axis]
+    variance, mean = torch.var_mean(x.double(), axes, correction=0)
+    torch.testing.assert_close(layer.moving_mean.value.double(), mean, rtol=1e-7, atol=0)
+    found = layer.moving_variance.value.double()
+    torch.testing.assert_close(found, variance, rtol=1e-5, atol=1e-6)  # a mean's rounding, squared
+
+
 def test_a_frozen_layer_infers() -> None:
     layer = layers.BatchNormalization(trainable=False)
     x = torch.randn(8, 3)

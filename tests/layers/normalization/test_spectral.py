@@ -36,6 +36,24 @@ def test_zeros_stay() -> None:
     assert (layer.vector_u.numpy() == vector).all()
 
 
+def test_calls_before_one_backward_have_their_own_kernels() -> None:
+    layer = layers.SpectralNormalization(layers.Dense(3, use_bias=False))
+    inputs = [torch.randn(4, 5, requires_grad=True) for _ in range(3)]
+    layer.build((4, 5))
+    kernels, total = [], torch.zeros(())
+    for x, training in zip(inputs, (False, True, True), strict=True):
+        total = total + layer(x, training=training).square().sum()
+        kernels.append(layer.kernel.value.detach().clone())
+    assert not torch.equal(kernels[1], kernels[2])
+    total.backward()
+    expected = torch.zeros(5, 3)
+    for x, kernel in zip(inputs, kernels, strict=True):
+        slopes = 2 * x.detach() @ kernel
+        torch.testing.assert_close(x.grad, slopes @ kernel.T)
+        expected += x.detach().T @ slopes
+    torch.testing.assert_close(layer.kernel.grad, expected)
+
+
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(
         ValueError, match="`power_iterations` must be a positive integer; got power"

@@ -62,3 +62,14 @@ ERRORS: list[tuple[Callable[[], Any], Any, str]] = [
 def test_wrong_arguments_and_shapes_raise(make: Any, shape: Any, text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         make().build(shape)
+
+
+def test_images_of_another_size_need_first_states() -> None:
+    layer = layers.ConvLSTM1D(3, 2, name="c")
+    layer.build((2, 4, 5, 2))
+    x = torch.randn(2, 4, 7, 2)
+    message = r"'c' \(ConvLSTM1D\): .* built for, \(2, 4, 5, 2\).*; got an input of shape \(2, 4, 7"
+    with pytest.raises(ValueError, match=message):
+        layer(x)
+    states = [torch.zeros(2, 6, 3)] * 2
+    assert layer(x, initial_state=states).shape == (2, 6, 3)

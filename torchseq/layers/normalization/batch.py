@@ -13,7 +13,7 @@ from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Variable
 from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.normalization import ranks
-from torchseq.layers.normalization.scaled import Scaled, known_sizes, precise_dtype
+from torchseq.layers.normalization.scaled import Scaled, in_dtype, known_sizes, precise_dtype
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -129,19 +129,19 @@ class BatchNormalization(Scaled):
                 f"the input; got shapes {tuple(mask.shape)} and {tuple(inputs.shape)}."
             )
         if not (training and self._trainable):
-            mean, variance = self.moving_mean.tensor, self.moving_variance.tensor
-            outputs = self._run_kernel(x, mean, variance, training=False)
+            outputs = self._by_averages(x)
         elif mask is None and not self.renorm and not self._spans_ranks() and self._count(x) > 1:
             outputs = self._by_batch(x)
         else:
             outputs = self._by_moments(x.to(torch.promote_types(x.dtype, torch.float32)), mask)
-        return outputs.to(inputs.dtype)
+        return in_dtype(outputs, inputs.dtype)
 
     def _as_computed(self, inputs: Tensor) -> Tensor:
         """Return the input in a dtype that torch's kernel takes together with the weights'."""
-        if inputs.dtype in _HALVES and self.moving_mean.tensor.dtype is torch.float32:
+        dtype = self.moving_mean.tensor.dtype
+        if inputs.dtype is dtype or (inputs.dtype in _HALVES and dtype is torch.float32):
             return inputs
-        return inputs.to(precise_dtype(self, inputs))
+        return in_dtype(inputs, precise_dtype(self, inputs))
 
     def _spans_ranks(self) -> bool:
         return self.synchronized and ranks.are_several()
@@ -150,16 +150,34 @@ class BatchNormalization(Scaled):
         """Return the number of values that a channel's mean is taken over."""
         return x.numel() // max(x.shape[self.axis], 1)
 
+    def _by_averages(self, x: Tensor) -> Tensor:
+        """Normalize by the moving averages."""
+        mean, variance = self.moving_mean.tensor, self.moving_variance.tensor
+        if self._trainable and torch.is_grad_enabled():
+            # A call in training may move them before the gradients of this one are taken.
+            mean, variance = mean.clone(), variance.clone()
+        return self._run_kernel(x, mean, variance)
+
     def _by_batch(self, x: Tensor) -> Tensor:
-        """Normalize by torch's kernel, and take from it what the moving averages need."""
-        shape, dtype = (2, x.shape[self.axis]), self._kernel_dtype(x)
-        mean, variance = torch.zeros(shape, dtype=dtype, device=x.device)
+        """Normalize by torch's kernel, and take from it what the moving averages need.
+
+        The kernel's variance is the unbiased one, Keras's is not: `share` of it. So the kernel is
+        told to mix that share of the batch's statistics into zeros; the mean is taken back.
+        """
         shift = self._shift(x)
-        outputs = self._run_kernel(x if shift is None else x - shift, mean, variance, training=True)
-        count = self._count(x)
-        with torch.no_grad():  # the kernel's variance is unbiased, Keras's is not
-            self._update("moving_mean", mean if shift is None else mean + shift.flatten())
-            self._update("moving_variance", variance * ((count - 1) / count))
+        share = 1 - 1 / self._count(x)
+        # Not the averages themselves: the gradients read these, and the next call moves those.
+        dtype = self._kernel_dtype(x)
+        mean = torch.zeros_like(self.moving_mean.tensor, dtype=dtype)
+        variance = torch.zeros_like(self.moving_variance.tensor, dtype=dtype)
+        centered = x if shift is None else x - shift
+        outputs = self._run_kernel(centered, mean, variance, share)
+        if shift is None:
+            self._update("moving_mean", mean / share)
+        else:
+            shift = shift if shift.ndim == 1 else shift.flatten()
+            self._update("moving_mean", torch.add(shift, mean, alpha=1 / share))
+        self._update("moving_variance", variance)
         return outputs
 
     def _shift(self, x: Tensor) -> Tensor | None:
@@ -170,17 +188,24 @@ class BatchNormalization(Scaled):
         """
         if not x.is_cpu or x.dtype is not torch.float32:
             return None
-        if x.ndim > 2 and x.movedim(self.axis, 1).is_contiguous():
-            return None
         channels = self.axis % x.ndim
+        if x.ndim == 2 and channels == 1:  # shorter, for small inputs
+            return x.detach()[0]
+        if x.ndim > 2 and x.movedim(channels, 1).is_contiguous():
+            return None
         index = tuple(slice(None) if axis == channels else slice(1) for axis in range(x.ndim))
-        return x[index].detach()
+        return x.detach()[index]
 
     def _kernel_dtype(self, x: Tensor) -> torch.dtype:
         return torch.float32 if x.dtype in _HALVES else x.dtype
 
-    def _run_kernel(self, x: Tensor, mean: Tensor, variance: Tensor, training: bool) -> Tensor:
-        """Call torch's batch norm, which wants the channels second; in training it sets the rest.
+    def _run_kernel(
+        self, x: Tensor, mean: Tensor, variance: Tensor, share: float | None = None
+    ) -> Tensor:
+        """Call torch's batch norm, which wants the channels second.
+
+        Given a share, normalize by the batch, and mix that share of its statistics into `mean` and
+        `variance`; else normalize by these.
 
         A sequence becomes an image of height 1, for which there are kernels in either layout. So
         does what has an axis of size 1, whose strides may fit both layouts: torch 2.13 then mixes
@@ -188,20 +213,22 @@ class BatchNormalization(Scaled):
         """
         dtype = self._kernel_dtype(x) if x.dtype is not mean.dtype else x.dtype
         gamma, beta = self.scale_and_offset(dtype)
-        moved = x.movedim(self.axis, 1)
-        is_flat = x.ndim == 3 or 1 in moved.shape[2:]
+        channels = self.axis % x.ndim
+        moved = x if channels == 1 else x.movedim(channels, 1)
+        is_flat = x.ndim == 3 or (x.ndim > 3 and 1 in moved.shape[2:])
         outputs = torch.batch_norm(
             moved.flatten(2).unsqueeze(2) if is_flat else moved,
             gamma,
             beta,
-            mean.to(dtype),
-            variance.to(dtype),
-            training,
-            1.0,  # all of the batch's statistics and nothing of what was there
+            in_dtype(mean, dtype),
+            in_dtype(variance, dtype),
+            share is not None,
+            share or 0.0,
             self.epsilon,
             torch.backends.cudnn.enabled,
         )
-        return (outputs.reshape(moved.shape) if is_flat else outputs).movedim(1, self.axis)
+        outputs = outputs.reshape(moved.shape) if is_flat else outputs
+        return outputs if channels == 1 else outputs.movedim(1, channels)
 
     def _by_moments(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Normalize step by step, where the kernel cannot."""

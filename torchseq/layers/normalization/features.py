@@ -18,6 +18,7 @@ from torchseq.layers.normalization.scaled import (
     known_sizes,
     over_last_axes,
     precise_dtype,
+    sizes_wanted,
 )
 
 
@@ -81,6 +82,7 @@ class LayerNormalization(Scaled):
         shape = known_sizes(self, self.axis, input_shape)
         scale, center = self.scale or self.rms_scaling, self.center and not self.rms_scaling
         self.add_scale_and_offset(shape, scale, center)
+        self.input_spec = sizes_wanted(self.axis, shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Normalize."""
@@ -230,6 +232,7 @@ class RMSNormalization(Layer):
         self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         shape = known_sizes(self, self.axis, input_shape)
         self.scale = self.add_weight(shape=shape, name="scale", initializer="ones")
+        self.input_spec = sizes_wanted(self.axis, shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Normalize."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchseq.base import arguments, dtypes
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Variable
-from torchseq.layers.input_spec import check_axes
+from torchseq.layers.input_spec import InputSpec, check_axes
 from torchseq.layers.layer import Layer
 
 
@@ -74,8 +74,8 @@ class Scaled(Layer):
 
     def scale_and_offset(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """Return gamma and beta in `dtype`; None for one that is not there."""
-        gamma = None if self.gamma is None else self.gamma.tensor.to(dtype)
-        return gamma, None if self.beta is None else self.beta.tensor.to(dtype)
+        gamma = None if self.gamma is None else in_dtype(self.gamma.tensor, dtype)
+        return gamma, None if self.beta is None else in_dtype(self.beta.tensor, dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the input's shape."""
@@ -98,6 +98,12 @@ def known_sizes(layer: Layer, axes: Sequence[int], shape: Shape) -> tuple[int, .
     return sizes  # type: ignore[return-value]
 
 
+def sizes_wanted(axes: Sequence[int], sizes: Sequence[int]) -> InputSpec:
+    """Return the demand that `axes` have these sizes; the rank and other axes are free."""
+    fewest_axes = max(axis + 1 if axis >= 0 else -axis for axis in axes)
+    return InputSpec(min_ndim=fewest_axes, axes=dict(zip(axes, sizes, strict=True)))
+
+
 def over_last_axes(
     function: Callable[[Tensor], Tensor], inputs: Tensor, axes: Sequence[int]
 ) -> Tensor:
@@ -106,6 +112,11 @@ def over_last_axes(
     if all(axis % inputs.ndim == inputs.ndim + end for axis, end in zip(axes, last, strict=True)):
         return function(inputs)
     return function(inputs.movedim(tuple(axes), last)).movedim(last, tuple(axes))
+
+
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `tensor.to(dtype)`; for small tensors to ask first is several times faster."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def precise_dtype(layer: Layer, inputs: Tensor) -> torch.dtype:

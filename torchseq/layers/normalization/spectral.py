@@ -48,6 +48,7 @@ class SpectralNormalization(Wrapper):
                 f"`embeddings`; got {self.layer!r}."
             )
         self.kernel = kernel
+        self.input_spec = self.layer.input_spec
         self.vector_u = self.add_weight(
             shape=(1, kernel.shape[-1]),
             initializer=TruncatedNormal(stddev=0.02),
@@ -60,8 +61,22 @@ class SpectralNormalization(Wrapper):
         """Normalize the kernel in training; call the layer."""
         if training:
             self._normalize()
-        outputs: Tensor = self.layer(inputs)
+        outputs = self._call_layer(inputs)
         return outputs.to(inputs.dtype) if inputs.is_floating_point() else outputs
+
+    def _call_layer(self, inputs: Tensor) -> Tensor:
+        """Call the layer; for gradients with a copy of the kernel, since a later call changes it.
+
+        So the loss of several calls has for each the gradient at the kernel that it ran with.
+        """
+        tensor = self.kernel.tensor
+        if not torch.is_grad_enabled():
+            return self.layer(inputs)  # type: ignore[no-any-return]
+        for name, known in self.layer.named_parameters():
+            if known is tensor:
+                copy = {name: tensor.clone()}
+                return torch.func.functional_call(self.layer, copy, (inputs,))  # type: ignore[no-any-return]
+        return self.layer(inputs)  # type: ignore[no-any-return]
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """Return the layer's output shape."""

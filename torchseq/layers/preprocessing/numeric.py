@@ -14,6 +14,7 @@ from torchseq import initializers
 from torchseq.base import arguments, dtypes, registry, settings
 from torchseq.base.types import Config, Shape
 from torchseq.base.variable import Variable, as_tensor
+from torchseq.layers.input_spec import InputSpec
 from torchseq.layers.layer import Layer
 
 
@@ -77,6 +78,9 @@ class Normalization(Layer):
             size if axis in self._kept else 1  # type: ignore[misc]
             for axis, size in enumerate(input_shape)
         )
+        # As seen from the end: an input with more axes is normalized as well.
+        axes = {axis - rank: size for axis, size in zip(self._kept, sizes, strict=True)}
+        self.input_spec = InputSpec(axes={a: size for a, size in axes.items() if size != 1})
         if self.input_mean is None:
             self.adapt_mean = self._add_statistic("mean", sizes, "zeros")
             self.adapt_variance = self._add_statistic("variance", sizes, "ones")

@@ -93,6 +93,10 @@ class ConvLSTMCell(GatedCell):
                 f"{self.rank + 2} axes, all but the batch of known size; got shape "
                 f"{tuple(input_shape)}."
             )
+        channels_axis = -1 if self.data_format == "channels_last" else -1 - self.rank
+        self.input_spec = InputSpec(
+            ndim=self.rank + 2, axes={channels_axis: input_shape[channels_axis]}
+        )
         self._state_shape = tuple(size or 0 for size in self.step_shape(input_shape)[1:])
         channels = geometry.split_shape(input_shape, self.data_format)[1] or 0
         gates = self.num_gates * self.filters
@@ -253,6 +257,20 @@ class _ConvLSTM(RNN):
             **layer_options,
         )
         self.input_spec = InputSpec(ndim=self.rank + 3)
+
+    def _first_states(self, sequences: Tensor, given: Any) -> list[Any]:
+        shape = tuple(sequences.shape)
+        if (
+            given is None
+            and self.cell.step_shape(shape[:1] + shape[2:])[1:] != self.cell._state_shape
+        ):
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}): its input must have images of the "
+                f"size that the layer was built for, {tuple(self._build_shape)}, since its first "
+                f"states have that; got an input of shape {shape}. Give `initial_state=` for "
+                "others."
+            )
+        return super()._first_states(sequences, given)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output's shape, followed by the states' with return_state."""

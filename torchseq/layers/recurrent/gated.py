@@ -209,6 +209,7 @@ class DenseCell(GatedCell):
         rows = self.num_gates * self.units
         self.weight_ih = self.parameter(rows, input_shape[-1])
         self.weight_hh = self.parameter(rows, self.units)
+        self.input_spec = InputSpec(ndim=2, axes={-1: input_shape[-1]})
 
     @property
     def fused_kernel(self) -> str | None:

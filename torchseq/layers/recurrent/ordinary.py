@@ -196,9 +196,10 @@ class SimpleRNN(_CellLayer):
         )
 
     def get_config(self) -> Config:
-        """Return the constructor's arguments; Keras leaves out the seed."""
+        """Return the constructor's arguments; Keras leaves out the seed, and reads it."""
         config = super().get_config()
-        del config["seed"]
+        if self.seed is None:  # with one, files have a stream for it
+            del config["seed"]
         return config
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchseq.base import arguments, dtypes, registry
 from torchseq.base.types import Config, Shape
 from torchseq.base.variable import Variable, as_tensor
+from torchseq.layers.input_spec import over_time
 from torchseq.layers.layer import Layer
 from torchseq.layers.recurrent.gated import GatedCell
 from torchseq.layers.recurrent.stacked import (
@@ -96,6 +97,8 @@ class RNN(Layer):
         self._check_shape(shape)
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((shape[0], *shape[2:]))
+        spec = over_time(getattr(self.cell, "input_spec", None))
+        self.input_spec = self.input_spec if spec is None else spec
         if self.stateful:
             self._make_states(shape)
 
@@ -251,9 +254,6 @@ class RNN(Layer):
         mask = mask if self.return_sequences else None
         return [mask, *[None] * len(self.state_size)] if self.return_state else mask
 
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
-        pass_masks_on(outputs, self.compute_mask(inputs, mask))
-
     def get_config(self) -> Config:
         """Return the constructor's arguments, the cell as a config."""
         return super().get_config()
@@ -264,13 +264,6 @@ class RNN(Layer):
         if "cell" in config:
             config = {**config, "cell": registry.deserialize(config["cell"], custom_objects)}
         return cls(**config)
-
-
-def pass_masks_on(outputs: Any, masks: Any) -> None:
-    """Write each mask of a structure onto the tensor at its place."""
-    for output, mask in zip(leaves(outputs), leaves(masks), strict=False):
-        if mask is not None:
-            output._keras_mask = mask
 
 
 def _sequences_shape(shape: Any) -> Shape:

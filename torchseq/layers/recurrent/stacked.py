@@ -111,6 +111,7 @@ class StackedRNNCells(Layer):
             if isinstance(cell, Layer) and not cell.built:
                 cell.build(input_shape)
             input_shape = (input_shape[0], output_size_of(cell))
+        self.input_spec = getattr(self.cells[0], "input_spec", None)
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Return the cells' first states."""

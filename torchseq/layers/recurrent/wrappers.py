@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from torchseq.base import arguments, registry
 from torchseq.base.types import Config, Shape
+from torchseq.layers.input_spec import over_time
 from torchseq.layers.layer import Layer
-from torchseq.layers.recurrent.rnn import pass_masks_on
 from torchseq.layers.wrapper import Wrapper
 
 _MERGE_MODES = ("sum", "mul", "ave", "concat", None)
@@ -96,6 +96,7 @@ class Bidirectional(Layer):
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
                 layer.build(input_shape)
+        self.input_spec = self.forward_layer.input_spec
         if self._given_weights is not None:
             self.set_weights(self._given_weights)
             self._given_weights = None
@@ -162,9 +163,6 @@ class Bidirectional(Layer):
         mask = mask if self.return_sequences else None
         masks = (mask, mask) if self.merge_mode is None else (mask,)
         return masks if self.return_state or self.merge_mode is None else mask
-
-    def _pass_mask_on(self, inputs: Any, outputs: Any, mask: Tensor | None) -> None:
-        pass_masks_on(outputs, self.compute_mask(inputs, mask))
 
     @property
     def states(self) -> tuple[Any, ...] | None:
@@ -265,6 +263,7 @@ class TimeDistributed(Wrapper):
     def build(self, input_shape: Any = None) -> None:
         """Build the layer for one time step."""
         super().build(self._step_shape(input_shape))
+        self.input_spec = over_time(self.layer.input_spec)
 
     def _step_shape(self, shape: Any) -> Shape:
         if len(shape) < 3 or isinstance(shape[0], list | tuple):
