@@ -41,9 +41,11 @@ NAMESPACE = Unit(4.5, BELOW_MODELS | {"models"})
 HOST_COPIES = {
     "base/registry.py": "a config is text; arrays and tensors in it are written out",
     "base/variable.py": "get_weights and Variable.numpy() hand arrays to the user",
+    "callbacks/packing.py": "files hold host memory",
     "data/": "reads what the user passed, before it is on the device",
     "datasets/": "numpy arrays only",
     "engine/gather.py": "predict hands arrays to the user",
+    "engine/step_state.py": "the numbers of a step are made on the host",
     "engine/logs.py": "the one place where a log is read",
     "layers/weighted.py": "get_weights() hands arrays to the user",
     "layers/preprocessing/numeric.py": "a mean that the user gave is part of the config",
@@ -53,7 +55,7 @@ HOST_CALLS = {"cpu", "item", "numpy", "tolist"}
 
 # Where modules may be imported by a name that is only known at run time: path -> why.
 DYNAMIC_IMPORTS = {
-    "base/optional.py": "the one helper for optional packages",
+    "base/optional.py": "the one helper for optional packages and slow parts of torch",
     "cli/": "runs users' scripts",
     "porting/": "answers `import keras`",
 }

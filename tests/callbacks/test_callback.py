@@ -1,11 +1,15 @@
 import copy
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import torchseq
 from torchseq import callbacks
 from torchseq.callbacks.callback import HOOKS
+from torchseq.engine import logs as engine_logs
 
 
 class Recorder(callbacks.Callback):
@@ -162,3 +166,151 @@ def test_model_is_unwrapped_from_data_parallel() -> None:
 def test_callbacks_can_be_copied() -> None:
     copied = copy.deepcopy(callbacks.EarlyStopping(patience=3))
     assert copied.patience == 3
+
+
+# --- in a fit -----------------------------------------------------------------------------------
+
+
+def small_model(**options: Any) -> Any:
+    model = torchseq.Sequential([torchseq.Input((3,)), torchseq.layers.Dense(1)])
+    model.compile(torchseq.optimizers.SGD(0.1, **options), "mse", metrics=["mae", "mse"])
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [8, 2, 1])
+def test_logs_that_nobody_reads_cost_no_device_read(
+    batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    reads: list[int] = []
+    read = engine_logs._numbers
+    monkeypatch.setattr(engine_logs, "_numbers", lambda tensors: reads.append(1) or read(tensors))
+
+    class Watcher(callbacks.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            assert "loss" in logs
+            assert len(logs) == 3
+            self.batches += 1
+
+    watcher = Watcher()
+    used = [
+        watcher,
+        callbacks.EarlyStopping(patience=9, restore_best_weights=True),
+        callbacks.ReduceLROnPlateau(),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors"),
+        callbacks.ModelCheckpoint(tmp_path / "b{epoch}.safetensors", save_freq=4),
+        callbacks.SwapEMAWeights(),
+        callbacks.BackupAndRestore(tmp_path / "backup", save_freq=5),
+        callbacks.TensorBoard(tmp_path / "board", update_freq=1000),
+    ]
+    x = rng.normal(size=(16, 3)).astype("float32")
+    model = small_model(use_ema=True)
+    model.fit(x, x[:, :1], batch_size, 3, verbose=0, validation_split=0.5, callbacks=used)
+    assert watcher.batches == 3 * 8 // batch_size
+    assert len(reads) == 2 * 3  # training and validation, each epoch
+
+
+class Unknown(callbacks.Callback):
+    """Counts epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epochs += 1
+
+
+@pytest.mark.parametrize(
+    ("monitor", "options"),
+    [
+        ("val_loss", {}),
+        ("val_loss", {"validation_freq": 2}),
+        ("val_nope", {"validation_split": 0.5}),
+        ("val_nope", {"validation_split": 0.5, "validation_freq": 3}),
+        ("nope", {"validation_split": 0.5, "validation_freq": [4]}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint"])
+def test_a_monitor_that_is_not_there_ends_the_first_epoch(
+    kind: str, monitor: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    callback = (
+        callbacks.ModelCheckpoint(tmp_path / "m.safetensors", monitor, save_best_only=True)
+        if kind == "ModelCheckpoint"
+        else getattr(callbacks, kind)(monitor)
+    )
+    counter, x = Unknown(), np.ones((8, 3), "float32")
+    with pytest.raises(ValueError, match=f"{kind}: `monitor` .*={monitor!r}, .* 'loss', 'mae'"):
+        small_model().fit(
+            x, x[:, :1], epochs=5, verbose=0, callbacks=[counter, callback], **options
+        )
+    assert counter.epochs == 1
+
+
+def test_rare_validation_is_waited_for() -> None:
+    x = np.ones((8, 3), "float32")
+    stopping = callbacks.EarlyStopping("val_mae", patience=1, min_delta=9.0, mode="min")
+    history = small_model().fit(
+        x,
+        x[:, :1],
+        epochs=9,
+        verbose=0,
+        callbacks=stopping,
+        validation_split=0.5,
+        validation_freq=2,
+    )
+    assert len(history.epoch) == 4  # the first value is the best, the second is not better
+
+
+@pytest.mark.parametrize("entry", [3, "EarlyStopping", callbacks.EarlyStopping, print])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_methods_refuse_what_is_no_callback(method: str, entry: Any) -> None:
+    x = np.ones((8, 3), "float32")
+    given = (x,) if method == "predict" else (x, x[:, :1])
+    with pytest.raises(TypeError, match="callbacks: each entry must be a Callback object; got"):
+        getattr(small_model(), method)(*given, verbose=0, callbacks=[entry])
+
+
+def test_a_callback_reads_and_writes_model_and_params() -> None:
+    class Nosy(callbacks.Callback):
+        def set_params(self, params: Any) -> None:
+            super().set_params({**params, "mine": 1})
+
+        def set_model(self, model: Any) -> None:
+            super().set_model(model)
+            self.model.noted = 7
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.params["seen"] = epoch
+            self.model.stop_training = epoch == 1
+
+    nosy, model, x = Nosy(), small_model(), np.ones((8, 3), "float32")
+    history = model.fit(x, x[:, :1], 4, 5, verbose=0, callbacks=nosy)
+    assert nosy.params == {"verbose": 0, "epochs": 5, "steps": 2, "mine": 1, "seen": 1}
+    assert (model.noted, history.epoch) == (7, [0, 1])
+
+
+def test_instances_decide_in_a_second_fit_as_fresh_ones(tmp_path: Path) -> None:
+    def run(stopping: Any, plateau: Any, checkpoint: Any, folder: Path) -> Any:
+        torchseq.utils.set_random_seed(1)
+        model, x = small_model(), np.ones((8, 3), "float32")
+        checkpoint.filepath = str(folder / "{epoch}.safetensors")
+        history = model.fit(x, x[:, :1], 4, 9, verbose=0, callbacks=[stopping, plateau, checkpoint])
+        return history.history, sorted(path.name for path in folder.iterdir())
+
+    def fresh() -> list[Any]:
+        return [
+            callbacks.EarlyStopping("loss", patience=1, min_delta=0.01),
+            callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=0.5),
+            callbacks.ModelCheckpoint("m.safetensors", "loss", save_best_only=True),
+        ]
+
+    used, found = fresh(), []
+    for index, given in enumerate((used, used, fresh())):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        found.append(run(*given, folder))
+    assert found[0] == found[1] == found[2]

@@ -2,8 +2,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import torchseq
 from torchseq import callbacks
 
 
@@ -120,3 +122,37 @@ def test_a_missing_h5py_is_known_before_training(
     with pytest.raises(ImportError, match=r'pip install "torchseq\[keras-files\]"'):
         callbacks.ModelCheckpoint(path)
     callbacks.ModelCheckpoint("best.safetensors")
+
+
+def model_of_one_layer() -> Any:
+    model = torchseq.Sequential([torchseq.Input((3,)), torchseq.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("suffix", "weights_only"),
+    [
+        *((suffix, False) for suffix in ("keras", "h5", "weights.h5", "safetensors")),
+        *((suffix, True) for suffix in ("h5", "weights.h5", "safetensors")),
+    ],
+)
+def test_files_of_a_fit_have_the_format_of_their_suffix(
+    suffix: str, weights_only: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{{epoch}}-{{loss:.3f}}.{suffix}"
+    callback = callbacks.ModelCheckpoint(path, save_weights_only=weights_only)
+    model, x = model_of_one_layer(), np.ones((8, 3), "float32")
+    history = model.fit(x, x[:, :1], epochs=2, verbose=0, callbacks=[callback])
+    names = [f"{i + 1}-{loss:.3f}.{suffix}" for i, loss in enumerate(history.history["loss"])]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+    last = tmp_path / names[-1]
+    start = {"keras": b"PK", "safetensors": b""}.get(suffix, b"\x89HDF")
+    assert last.read_bytes().startswith(start)
+    if weights_only:
+        again = model_of_one_layer()
+        again.load_weights(last)
+    else:
+        again = torchseq.models.load_model(last)
+        assert int(again.optimizer.iterations) == 2
+    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from torchseq import config
 from torchseq.data import arrays
 from torchseq.data.arrays import ArraySource
+from torchseq.data.conversion import move
 
 Array = np.ndarray[Any, Any]
 
@@ -203,3 +205,44 @@ def test_errors_name_the_method(options: dict[str, Any], message: str) -> None:
 def test_empty_data(empty: Any) -> None:
     with pytest.raises(ValueError, match=r"predict: the data must have at least one sample; got x"):
         ArraySource(empty, owner="predict")
+
+
+# --- where arrays live --------------------------------------------------------------------------
+
+
+def test_share_of_a_gpus_memory_is_checked_and_kept() -> None:
+    assert config.device_data_share() == 0.5
+    try:
+        config.set_device_data_share(0)
+        assert config.device_data_share() == 0.0
+    finally:
+        config.set_device_data_share(0.5)
+    for share in (-0.1, 1.5, "all", True, None):
+        with pytest.raises(ValueError, match=r"set_device_data_share: `share` must be in \[0, 1\]"):
+            config.set_device_data_share(share)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+def test_arrays_live_on_the_gpu_unless_told_otherwise() -> None:
+    x = numbered(40)
+    options = {"batch_size": 8, "shuffle": True, "device": "cuda:0"}
+    source = ArraySource(x, x[:, 0], **options)
+    assert source.x.device.type == "cuda"
+    config.set_device_data_share(0)
+    try:
+        streamed = ArraySource(x, x[:, 0], **options)
+        assert streamed.x.device.type == "cpu"
+        for ours, theirs in zip(source.batches(3), streamed.batches(3), strict=True):
+            assert torch.equal(ours[0], theirs[0])
+            assert theirs[1] is not None
+            assert theirs[1].device.type == "cuda"
+    finally:
+        config.set_device_data_share(0.5)
+
+
+def test_moved_tensors_lie_row_after_row() -> None:
+    given = torch.arange(12.0).reshape(3, 4).T
+    moved = move(given, torch.device("cpu"))
+    assert moved.is_contiguous()
+    assert torch.equal(moved, given)
+    assert move(moved, torch.device("cpu")) is moved

@@ -125,7 +125,7 @@ def test_list_of_one_array_is_the_array_and_of_several_their_rows() -> None:
         ("text", "got a str that makes an array of dtype <U4"),
         ([None, 1.0], "got a list that makes an array of dtype object"),
         (np.array([{}, 3]), "got a ndarray that makes an array of dtype object"),
-        ({"a": 1}, "got a dict that makes an array of dtype object"),
+        ({"a": 1}, "got a dict with the keys"),
         (np.array([1j]), "makes an array of dtype complex128"),
         (np.array(["2020-01-01"], "datetime64[D]"), "makes an array of dtype datetime64"),
         ([np.zeros(2), np.zeros(3)], r"list of 2 with the shapes \[\(2,\), \(3,\)\]"),

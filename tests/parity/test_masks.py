@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import torch
 from keras.src.losses import loss
 
 import torchseq
@@ -217,3 +218,60 @@ def test_a_weight_of_a_sample_is_one_of_all_its_steps(first: str, rng: Rng) -> N
         options = {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0}
         logs.append(model.fit(x, y, sample_weight=weights, **options).history)
     assert_same_logs(*logs)
+
+
+OF_LAYERS: dict[str, Callable[[Any], Any]] = {
+    "Embedding": lambda layers: layers.Embedding(3, 2),
+    "EinsumDense": lambda layers: layers.EinsumDense("ab,bc->ac", 2),
+    "RNN": lambda layers: layers.RNN(layers.LSTMCell(2)),
+    "StackedRNNCells": lambda layers: layers.StackedRNNCells([layers.LSTMCell(2)]),
+    "Lambda": lambda layers: layers.Lambda(abs),
+    "TorchModuleWrapper": lambda layers: layers.TorchModuleWrapper(torch.nn.Identity()),
+    "Wrapper": lambda layers: layers.Wrapper(layers.Dense(2)),
+    "SpectralNormalization": lambda layers: layers.SpectralNormalization(layers.Dense(2)),
+    "TimeDistributed": lambda layers: layers.TimeDistributed(layers.Dense(2)),
+    "Bidirectional": lambda layers: layers.Bidirectional(layers.LSTM(2)),
+    "Activation": lambda layers: layers.Activation("relu"),
+    "Reshape": lambda layers: layers.Reshape((2,)),
+    "Permute": lambda layers: layers.Permute((1,)),
+    "Rescaling": lambda layers: layers.Rescaling(2.0),
+}
+ARGUMENTS: list[tuple[Any, ...]] = [(), (2,), (0.5,), (2, 2)]
+NAMES = [
+    name
+    for name, value in vars(torchseq.layers).items()
+    if isinstance(value, type) and issubclass(value, torchseq.layers.Layer) and name != "InputLayer"
+]
+
+
+def made(library: Any, name: str) -> Any:
+    if name in OF_LAYERS:
+        return OF_LAYERS[name](library.layers)
+    for arguments in ARGUMENTS:
+        try:
+            return getattr(library.layers, name)(*arguments)
+        except (TypeError, ValueError):
+            continue
+    raise AssertionError(f"no arguments for {name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_layers_support_masks(name: str) -> None:
+    ours, theirs = (made(library, name) for library in (torchseq, keras))
+    assert ours.supports_masking == theirs.supports_masking
+
+
+@pytest.mark.filterwarnings("default:Layer .* was passed an input with a mask")
+@pytest.mark.parametrize("pool", [*POOLS, *MIDDLE])
+def test_the_same_layers_warn(pool: str, recwarn: pytest.WarningsRecorder) -> None:
+    told = []
+    for library in (torchseq, keras):
+        recwarn.clear()
+        layers = {**POOLS, **MIDDLE}[pool](library.layers)
+        x = np.ones((2, STEPS, 3), "float32")
+        outputs = library.layers.Masking()(x)
+        for layer in layers:
+            outputs = layer(outputs)
+        texts = [str(warning.message) for warning in recwarn]
+        told.append([text.split(") was")[0].split("of type ")[1] for text in texts])
+    assert told[0] == told[1]

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
 
-@contextmanager
-def mode(module: nn.Module, training: bool) -> Iterator[None]:
-    """Put a module and all below it into training or evaluation mode, and back as they were."""
-    changed = [part for part in module.modules() if part.training is not training]
-    for part in changed:
-        part.training = training
-    try:
-        yield
-    finally:
-        for part in changed:
-            part.training = not training
+class mode:
+    """Puts a module and all below it into training or evaluation mode, and back as they were.
+
+    Args:
+        module: the module.
+        training: the mode inside the `with` block.
+    """
+
+    # A class, since `predict` on one row enters it, and `nn.Module.modules` is slow.
+
+    def __init__(self, module: nn.Module, training: bool):
+        self._module = module
+        self._training = training
+        self._changed: list[nn.Module] = []
+
+    def __enter__(self) -> None:
+        waiting: list[nn.Module | None] = [self._module]
+        while waiting:
+            part = waiting.pop()
+            if part is None:
+                continue
+            if part.training is not self._training:
+                part.training = self._training
+                self._changed.append(part)
+            waiting.extend(part._modules.values())
+
+    def __exit__(self, *error: Any) -> None:
+        for part in self._changed:
+            part.training = not self._training

@@ -1,4 +1,4 @@
-"""Optional packages: imported when a feature needs them, with one line on how to get them."""
+"""Modules imported when a feature needs them: optional packages, and slow parts of torch."""
 
 import importlib
 from types import ModuleType
@@ -7,8 +7,8 @@ from types import ModuleType
 def require(module_name: str, extra: str, feature: str) -> ModuleType:
     """Imports a module of an optional package.
 
-    The only way in which our code imports anything inside a function: `import torchseq` stays
-    quick and works without the package, and the user who needs it reads what to install.
+    With `late` the only way in which our code imports anything inside a function: `import torchseq`
+    stays quick and works without the package, and the user who needs it reads what to install.
 
     Args:
         module_name: what to import, such as `"h5py"` or `"matplotlib.pyplot"`.
@@ -37,6 +37,16 @@ def require(module_name: str, extra: str, feature: str) -> ModuleType:
             f'Install it with: pip install "torchseq[{extra}]"',
             name=error.name,
         ) from error
+
+
+def late(module_name: str) -> ModuleType:
+    """Imports a module of torch that takes long to import and that few need.
+
+    Examples:
+        >>> late("torch.fx").__name__
+        'torch.fx'
+    """
+    return importlib.import_module(module_name)
 
 
 def is_part_of(module_name: str, parent_name: str) -> bool:

@@ -16,6 +16,7 @@ _values: dict[str, Any] = {
     "floatx": "float32",
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
+    "device_data_share": 0.5,
 }
 
 
@@ -57,6 +58,25 @@ def set_image_data_format(data_format: str) -> None:
     _values["image_data_format"] = _one_of(
         "set_image_data_format", str(data_format).lower(), _DATA_FORMATS
     )
+
+
+def device_data_share() -> float:
+    """Return which share of a GPU's free memory the arrays given to `fit` may take there."""
+    return float(_values["device_data_share"])
+
+
+def set_device_data_share(share: float) -> None:
+    """Set which share of a GPU's free memory the arrays given to `fit` may take there.
+
+    Args:
+        share: in [0, 1]; 0 keeps all arrays on the host, from where batches are copied.
+
+    Raises:
+        ValueError: if it is outside.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError(f"set_device_data_share: `share` must be in [0, 1]; got {share!r}.")
+    _values["device_data_share"] = float(share)
 
 
 def device() -> torch.device:

@@ -33,6 +33,8 @@ class Callback:
     # On the class too, since users' callbacks often do not call `super().__init__()`.
     params: Any = None
     _model: Any = None
+    _kept: tuple[str, ...] = ()  # attributes that `state_dict` has
+    runs_last = False  # whether hooks of this kind run after those of all other callbacks
 
     def __init__(self) -> None:
         self.params = None
@@ -51,6 +53,22 @@ class Callback:
         """The model, unwrapped if it is inside `DistributedDataParallel`."""
         model = self._model
         return model.module if isinstance(model, DistributedDataParallel) else model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the callback must know to go on in a fit that was killed.
+
+        `BackupAndRestore` keeps it. The values may be numbers, text, None, arrays, tensors, and
+        lists, tuples and dicts of these. A callback without state returns nothing, `{}`.
+        """
+        return {name: getattr(self, name) for name in self._kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned; called after `on_train_begin`.
+
+        If the fit goes on in the middle of an epoch, it is called again after `on_epoch_begin`.
+        """
+        for name in self._kept:
+            setattr(self, name, state[name])
 
     def on_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Older name of `on_train_batch_begin`."""

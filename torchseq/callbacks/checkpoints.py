@@ -30,9 +30,12 @@ class ModelCheckpoint(MonitorCallback):
         ValueError: for a suffix of no format, another `mode` or `save_freq`, or a `filepath` whose
             fields are broken; at the first save, if a field or `monitor` is no name in the logs.
 
-    Source: keras.callbacks.ModelCheckpoint, which asks for `.weights.h5`, `.keras` or `.h5`, and
-    warns of a missing value where this raises an error.
+    Source: keras.callbacks.ModelCheckpoint, which asks for `.weights.h5`, `.keras` or `.h5`, warns
+    of a missing value where this raises an error, and keeps its best value from one fit to the
+    next, where this starts each fit from `initial_value_threshold`.
     """
+
+    _kept = ("best", "_current_epoch", "_batches_since_save", "_last_batch")
 
     def __init__(
         self,
@@ -45,15 +48,16 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
     ):
+        if initial_value_threshold is not None:
+            arguments.number(self, "initial_value_threshold", initial_value_threshold)
         super().__init__(monitor, mode, best=initial_value_threshold)
+        self.initial_value_threshold = initial_value_threshold
         self.filepath = os.fspath(filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
         self.save_freq = save_freq
-        self._current_epoch = 0
-        self._batches_since_save = 0
-        self._last_batch: int | None = None
+        self._forget()
         if save_freq != "epoch" and not (arguments.is_integer(save_freq) and int(save_freq) > 0):
             raise ValueError(
                 "ModelCheckpoint: `save_freq` must be 'epoch' or a positive number of batches; "
@@ -67,6 +71,13 @@ class ModelCheckpoint(MonitorCallback):
                 f"filepath={self.filepath!r}: {error}. Write a brace that is meant as such twice."
             ) from None
         self._check_suffix()
+
+    def _forget(self) -> None:
+        self._better = None
+        self.best = self.initial_value_threshold
+        self._current_epoch = 0
+        self._batches_since_save = 0
+        self._last_batch: int | None = None
 
     def _check_suffix(self) -> None:
         """Find out now, not after an epoch, whether such a file can be written."""
@@ -82,6 +93,9 @@ class ModelCheckpoint(MonitorCallback):
             )
         if suffixes.needs_h5py(suffix):
             optional.require("h5py", "keras-files", f"ModelCheckpoint({self.filepath!r})")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._forget()  # so that one object serves several calls of `fit`
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._current_epoch = epoch

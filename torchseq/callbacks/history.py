@@ -17,6 +17,8 @@ class History(Callback):
     Source: keras.callbacks.History.
     """
 
+    _kept = ("history", "epoch")
+
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[float]] = {}

@@ -23,15 +23,21 @@ class MonitorCallback(Callback):
         min_delta: how much better a value must be to count as better.
 
     Raises:
-        ValueError: for another `mode`.
+        TypeError: if `monitor` is no text.
+        ValueError: for another `mode`, or a `min_delta` that is no number.
     """
 
     def __init__(self, monitor: str, mode: str, best: float | None = None, min_delta: float = 0):
         super().__init__()
+        if not isinstance(monitor, str):
+            raise TypeError(
+                f"{type(self).__name__}: `monitor` must be the name of a value in the logs, such "
+                f"as 'val_loss'; got monitor={monitor!r}."
+            )
         self.monitor = monitor
         self.mode: str = arguments.one_of(self, "mode", mode, ("auto", "min", "max"))
         self.best = best
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(arguments.number(self, "min_delta", min_delta))
         self._better: str | None = None  # "min" or "max"; known when the metrics are
 
     def monitored(self, logs: Any, epoch: int) -> float | None:
@@ -43,7 +49,8 @@ class MonitorCallback(Callback):
         logs = logs or {}
         if self.monitor in logs:
             return logs[self.monitor]  # type: ignore[no-any-return]
-        if self.monitor.startswith("val_") and not self._is_validated(epoch):
+        is_rare = self.monitor.startswith("val_") and not self._is_validated(epoch)
+        if is_rare and (not logs or self.monitor.removeprefix("val_") in logs):
             return None
         advice = "Choose one of these"
         if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):

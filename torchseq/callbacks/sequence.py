@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torchseq.callbacks.backup import BackupAndRestore
 from torchseq.callbacks.callback import HOOKS, Callback, listener
 from torchseq.callbacks.history import History
 from torchseq.callbacks.progress import ProgbarLogger
@@ -60,6 +61,9 @@ class CallbackList(Callback):
         if self._progbar is None and add_progbar:
             self._progbar = ProgbarLogger()
             self.callbacks.append(self._progbar)
+        for callback in self.callbacks:
+            if isinstance(callback, BackupAndRestore):
+                callback.companions = [each for each in self.callbacks if each is not callback]
         self._listeners = {hook: self._listening(hook) for hook in HOOKS}
         self.set_model(model)
         self.set_params(params)
@@ -69,7 +73,8 @@ class CallbackList(Callback):
         return found[-1] if found else None
 
     def _listening(self, hook: str) -> list[Callable[..., Any]]:
-        found = [listener(callback, hook) for callback in self.callbacks]
+        ordered = sorted(self.callbacks, key=lambda callback: callback.runs_last)
+        found = [listener(callback, hook) for callback in ordered]
         return [function for function in found if function is not None]
 
     def wants(self, hook: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torchseq.base import arguments
 from torchseq.callbacks.callback import Callback
 from torchseq.callbacks.monitor import MonitorCallback
 
@@ -24,12 +25,14 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: epochs at the start whose values do not count.
 
     Raises:
-        ValueError: for another `mode`; after the first epoch if there is no such value, or if it
-            is not known which values are better.
+        ValueError: for another `mode`, or an option that is no number or below 0; after the first
+            epoch if there is no such value, or if it is not known which values are better.
 
     Source: keras.callbacks.EarlyStopping. A missing value, of which Keras warns, is an error,
     and NaN is never the best value, which in Keras it is if it comes first.
     """
+
+    _kept = ("_epoch", "wait", "stopped_epoch", "best", "best_weights", "best_epoch")
 
     def __init__(
         self,
@@ -43,11 +46,15 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta=min_delta)
-        self.patience = patience
+        self.patience = arguments.number(self, "patience", patience, minimum=0)
         self.verbose = verbose
+        if baseline is not None:
+            arguments.number(self, "baseline", baseline)
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = arguments.number(
+            self, "start_from_epoch", start_from_epoch, minimum=0
+        )
         self._forget()
 
     def _forget(self) -> None:

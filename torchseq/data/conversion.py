@@ -1,8 +1,9 @@
-"""Arrays, lists and tensors -> tensors, once."""
+"""Arrays, lists, tables and tensors -> tensors."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from torchseq.base import dtypes, settings
 from torchseq.base.variable import Variable
+from torchseq.data import foreign
 
-_SIGNED = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}  # torch computes with these
+_SIGNED = {2: "int32", 4: "int64", 8: "int64"}  # bytes of an unsigned integer -> what has kernels
 
 
 def to_tensor(owner: str, name: str, value: Any) -> Tensor:
@@ -24,8 +26,8 @@ def to_tensor(owner: str, name: str, value: Any) -> Tensor:
     Args:
         owner: the method that errors name, such as `"fit"`.
         name: how errors call the value, such as `"x"`.
-        value: array, tensor, variable, nested list of numbers, list of equal arrays, or anything
-            with `__array__`.
+        value: array, tensor, variable, nested list of numbers, list of equal arrays, pandas table,
+            sparse matrix, or anything with `__array__` or `numpy()`.
 
     Raises:
         ValueError: if it is no array of numbers or bools.
@@ -36,11 +38,26 @@ def to_tensor(owner: str, name: str, value: Any) -> Tensor:
         value = _joined(owner, name, value)
     tensor = value if isinstance(value, Tensor) else _from_array(owner, name, value)
     tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
     if tensor.is_floating_point():
         tensor = tensor.to(dtypes.torch_dtype(settings.floatx()))
     if tensor.ndim == 0:
         raise ValueError(f"{owner}: `{name}` must have a batch axis; got a single number.")
     return tensor
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on the device, row after row in memory, since sums depend on the layout.
+
+    The host does not wait for a copy to a GPU.
+    """
+    tensor = tensor.contiguous()
+    if tensor.device == device:
+        return tensor
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # without it the copy waits, whatever is asked for
+    return tensor.to(device, non_blocking=True)
 
 
 def _joined(owner: str, name: str, values: Any) -> Any:
@@ -60,8 +77,13 @@ def _joined(owner: str, name: str, values: Any) -> Any:
 def _from_array(owner: str, name: str, value: Any) -> Tensor:
     if isinstance(value, Variable):
         return value.value
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"{owner}: `{name}` must be one array or tensor, since a Sequential has one input and "
+            f"one output; got a dict with the keys {list(value)}. Pass the array itself."
+        )
     try:
-        array = np.asarray(value)
+        array = np.asarray(_as_numpy_reads(value))
     except ValueError as error:  # rows of unequal lengths
         raise ValueError(
             f"{owner}: `{name}` must be an array or tensor of numbers; got a "
@@ -73,12 +95,36 @@ def _from_array(owner: str, name: str, value: Any) -> Tensor:
             f"{type(value).__name__} that makes an array of dtype {array.dtype}. Convert it to "
             "numbers, rows of unequal lengths to one length."
         )
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no such dtype
-        array = array.astype("float64")
-    array = array.astype(_SIGNED.get(array.dtype.name, array.dtype), copy=False)
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    array = _with_torchs_dtype(array)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
     with warnings.catch_warnings():
         # Of an array that must not be written to, which nobody does.
         warnings.filterwarnings("ignore", "The given NumPy array is not writ")
         return torch.from_numpy(array)
+
+
+def _with_torchs_dtype(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of a dtype and layout that torch can share."""
+    dtype = array.dtype
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        array = array.astype("float64")
+    elif dtype.kind == "u" and dtype.itemsize > 1:
+        array = array.astype(_SIGNED[dtype.itemsize])
+    if min(array.strides, default=0) < 0 or not array.dtype.isnative:
+        # Not by `ascontiguousarray`, to which a single row is contiguous in any direction.
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    return array
+
+
+def _as_numpy_reads(value: Any) -> Any:
+    """Return what NumPy can make an array of, for objects of other libraries."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return value
+    if foreign.is_table(value):
+        return foreign.table_values(value)
+    if foreign.is_sparse_matrix(value):
+        return value.toarray()
+    if not hasattr(value, "__array__") and callable(getattr(value, "numpy", None)):
+        return value.numpy()
+    return value

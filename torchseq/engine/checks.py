@@ -56,7 +56,10 @@ def check_targets(owner: str, objective: Objective, y: Tensor | None, output_sha
                 "without loss if layers add their own."
             )
         return
-    if getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy:
+    if isinstance(loss, losses.TorchLoss):
+        if loss.takes_class_numbers(y, output_shape):
+            _check_labels(owner, loss, y, output_shape)
+    elif getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy:
         _check_labels(owner, loss, y, output_shape)
 
 
@@ -70,7 +73,10 @@ def _check_labels(owner: str, loss: Any, y: Tensor, output_shape: Any) -> None:
     if not isinstance(classes, int):
         return
     smallest, largest = (int(value) for value in torch.aminmax(y))
-    ignored = (getattr(loss, "_fn_kwargs", None) or {}).get("ignore_class")
+    if isinstance(loss, losses.TorchLoss):
+        ignored = loss.ignored_class
+    else:
+        ignored = (getattr(loss, "_fn_kwargs", None) or {}).get("ignore_class")
     if ignored is not None:
         kept = y[y != ignored]
         if not kept.numel():

@@ -41,7 +41,9 @@ class Compiled:
         """Say how the model learns and what it reports.
 
         Args:
-            optimizer: name, config or object.
+            optimizer: name, config or object; also an optimizer of torch, its class, a function
+                of the parameters that returns one, `(optimizer, scheduler, interval)` or
+                `(scheduler, interval)` with a scheduler of torch: see `TorchOptimizer`.
             loss: name, object, or callable `(y_true, y_pred)`; also a torch loss module.
             loss_weights: factor of the loss.
             metrics: list of names, objects or callables.
@@ -59,7 +61,7 @@ class Compiled:
             warnings.warn(
                 "compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2
             )
-        new_optimizer = optimizers.get(optimizer)
+        new_optimizer = self._compiled_optimizer(optimizer)
         self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
         self.optimizer = new_optimizer
         self.loss = _Held(loss) if isinstance(loss, nn.Module) else loss
@@ -79,8 +81,29 @@ class Compiled:
             "jit_compile": False,
         }
 
+    def _compiled_optimizer(self, identifier: Any) -> Any:
+        optimizer = optimizers.get(identifier)
+        if isinstance(optimizer, optimizers.TorchOptimizer) and self.built:  # type: ignore[attr-defined]
+            weights = self.trainable_weights  # type: ignore[attr-defined]
+            optimizer = optimizer.twin() if optimizer.trains_others(weights) else optimizer
+            optimizer.build(weights)  # says now whether it holds weights of this model
+        return optimizer
+
+    def _end_epoch(self) -> None:
+        """Step a torch scheduler that steps once per epoch."""
+        if isinstance(self.optimizer, optimizers.TorchOptimizer):
+            self.optimizer.end_epoch()
+
     def get_compile_config(self) -> Config:
-        """Return compile's arguments, serialized; {} if the model is not compiled."""
+        """Return compile's arguments, serialized.
+
+        {} if the model is not compiled, or no config can describe the torch optimizer.
+        """
+        if (
+            isinstance(self.optimizer, optimizers.TorchOptimizer)
+            and self.optimizer.unsaved_because()
+        ):
+            return {}
         return {name: registry.serialize(value) for name, value in self._compile_arguments.items()}
 
     def compile_from_config(self, config: Config, custom_objects: Any = None) -> None:
@@ -100,7 +123,7 @@ class Compiled:
         """`"loss"`, and `"compile_metrics"` if there are any, as in Keras."""
         if self._objective is None:
             return []
-        return ["loss", "compile_metrics"] if self._objective.has_metrics else ["loss"]
+        return ["loss", "compile_metrics"] if self._objective.is_reporting else ["loss"]
 
     def reset_metrics(self) -> None:
         """Set all metrics to their start."""
@@ -120,3 +143,14 @@ class _Held:
 
     def __init__(self, module: nn.Module):
         self.module = module
+
+    def get_config(self) -> Config:
+        """A module has no config, here as in Keras.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "get_compile_config: a torch loss has no config to save; got "
+            f"{self.module!r}. Use `save_weights`, or compile with a function that calls it."
+        )

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 
-def read(values: Mapping[str, Any]) -> dict[str, Any]:
+class ReadLogs(dict[str, Any]):
+    """Logs on the host, in an order of their own, which callbacks keep."""
+
+
+def read(values: Mapping[str, Any]) -> ReadLogs:
     """Return the values as Python floats (arrays stay arrays), in one copy to the host.
 
     Args:
@@ -22,9 +26,10 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.ndim == 0
     }
     numbers = iter(_numbers(list(scalars.values())))
-    return {
-        name: next(numbers) if name in scalars else _plain(value) for name, value in values.items()
-    }
+    return ReadLogs(
+        (name, next(numbers) if name in scalars else _plain(value))
+        for name, value in values.items()
+    )
 
 
 def _numbers(tensors: list[Tensor]) -> list[float]:

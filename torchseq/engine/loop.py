@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torchseq.data.arrays import Batch
+from torchseq.data.source import Batch
 
 
 def run_batches(
@@ -15,6 +15,7 @@ def run_batches(
     callbacks: Any,
     logs: Callable[[], Any],
     should_stop: Callable[[], bool],
+    first: int = 0,
 ) -> None:
     """Run a step on each batch, with the batch hooks around it that any callback has.
 
@@ -25,6 +26,7 @@ def run_batches(
         callbacks: a CallbackList.
         logs: makes the logs of a batch's end.
         should_stop: asked after each batch.
+        first: index of the first batch.
     """
     begin = _hook(callbacks, f"on_{phase}_batch_begin")
     end = _hook(callbacks, f"on_{phase}_batch_end")
@@ -32,7 +34,7 @@ def run_batches(
         for batch in batches:
             step(*batch)
         return
-    for index, batch in enumerate(batches):
+    for index, batch in enumerate(batches, first):
         if begin is not None:
             begin(index, {})
         step(*batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchseq import losses, metrics
 from torchseq.base.targets import kind_of_targets
 from torchseq.engine import logs
+from torchseq.metrics import merging, torch_metric
 
 _CHOSEN_LOSSES = ("crossentropy", "ce")  # by the shapes of targets and outputs
 _CHOSEN_METRICS = ("accuracy", "acc", *_CHOSEN_LOSSES)
@@ -36,15 +37,18 @@ class Objective:
         metric_identifiers: Any = None,
         weighted_identifiers: Any = None,
     ):
-        self._loss_name = loss if loss in _CHOSEN_LOSSES else None
+        is_chosen = isinstance(loss, str) and loss.lower() in _CHOSEN_LOSSES
+        self._loss_name = loss if is_chosen else None
         self.loss = None if self._loss_name else _loss(loss)
         self.loss_weight = _weight(loss_weight)
         self._unweighted = _identifiers("metrics", metric_identifiers)
         self._weighted = _identifiers("weighted_metrics", weighted_identifiers)
+        self._is_reporting = (metric_identifiers, weighted_identifiers) != (None, None)
         self.tracker = LossMean()
         self.metrics: list[Any] = []
         self.weighted_metrics: list[Any] = []
         self.names: list[str] = ["loss"]
+        self._places: dict[str, str] = {}  # key in logs -> its metric's name; known with a result
         self.is_built = not (self._unweighted or self._weighted or self._loss_name)
 
     @property
@@ -56,6 +60,11 @@ class Objective:
     def has_metrics(self) -> bool:
         """Whether compile was given any metric."""
         return bool(self._unweighted or self._weighted)
+
+    @property
+    def is_reporting(self) -> bool:
+        """Whether compile was given a list of metrics, be it an empty one."""
+        return self._is_reporting
 
     def build(self, y_shape: Sequence[int], output_shape: Sequence[Any]) -> None:
         """Make what is chosen by the shapes of targets and outputs, now that these are known."""
@@ -71,7 +80,9 @@ class Objective:
         self.is_built = True
 
     def to(self, device: torch.device) -> None:
-        """Put the metrics' state onto a device."""
+        """Put the metrics' state, and a torch loss's tensors, onto a device."""
+        if isinstance(self.loss, losses.TorchLoss):
+            self.loss.module.to(device)
         for metric in self.all_metrics():
             if isinstance(metric, nn.Module):
                 metric.to(device)
@@ -111,6 +122,10 @@ class Objective:
         for metric in self.weighted_metrics:
             metric.update_state(y, y_pred, weight)
 
+    def count(self, size: int) -> None:
+        """Count a batch of `size` samples whose loss a compiled step added."""
+        self.tracker.count_samples(size)
+
     # --- One epoch -----------------------------------------------------------------------------
 
     def reset(self) -> None:
@@ -119,20 +134,46 @@ class Objective:
             metric.reset_state()
 
     def results(self) -> dict[str, Any]:
-        """Return name -> value on the device, in compile's order."""
+        """Return name -> value on the device, in compile's order; a metric's may be a dict."""
         values = [metric.result() for metric in self.all_metrics()]
-        found: dict[str, Any] = {}
-        for name, value in zip(self.names, values, strict=True):
-            found.update(value if isinstance(value, dict) else {name: value})
-        return found
+        return dict(zip(self.names, values, strict=True))
 
-    def read(self) -> dict[str, Any]:
-        """Return name -> number in compile's order; the one copy to the host."""
-        return logs.read(self.results())
+    def read(self) -> logs.ReadLogs:
+        """Return name -> number, sorted, as logs and history have it; the one copy to the host."""
+        return logs.read(self._in_log_order(self.results()))
+
+    def _in_log_order(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Return results sorted by metric, with those of a dict in its place."""
+        ordered: dict[str, Any] = {}
+        for name in sorted(results):
+            found = _flat(name, results[name])
+            for key in found:
+                self._places.setdefault(key, name)
+            ordered.update(found)
+        return ordered
+
+    def with_validation(
+        self, values: Mapping[str, Any], validation: Mapping[str, Any]
+    ) -> logs.ReadLogs:
+        """Return an epoch's logs: those of training and of validation, sorted."""
+        both = {**values, **{f"val_{key}": validation[key] for key in sorted(validation)}}
+        return logs.ReadLogs(sorted(both.items(), key=lambda e: self._places.get(e[0], e[0])))
 
     def logs(self) -> logs.DeviceLogs:
-        """Return logs for callbacks, sorted by name, read when asked for."""
-        return logs.DeviceLogs(sorted(self.names), lambda: dict(sorted(self.read().items())))
+        """Return logs for callbacks, read when asked for."""
+        if not self._places:  # once, since only its result shows whether a metric gives a dict
+            self._in_log_order(self.results())
+        return logs.DeviceLogs(list(self._places), self.read)
+
+    def listed(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return what `read` gave as a list: in compile's order, then what else there is.
+
+        Keras looks values up by the metrics' own names: where a name stands twice, the first
+        one's value comes twice, and the second one's at the end.
+        """
+        own = [metric.name for metric in self.all_metrics()]
+        others = sorted(values.keys() - set(own))
+        return [values[name] for name in (*own, *others) if name in values]
 
 
 class LossMean(metrics.Mean):
@@ -140,11 +181,15 @@ class LossMean(metrics.Mean):
 
     def __init__(self) -> None:
         super().__init__(name="loss")
-        self._samples = 0
+        self._samples = 0  # those that `count` does not have yet
 
     def add(self, loss: Tensor, size: int) -> None:
         """Add the mean loss of `size` samples."""
         self.total.tensor.add_(loss.detach(), alpha=size)
+        self.count_samples(size)
+
+    def count_samples(self, size: int) -> None:
+        """Count samples whose loss is in the sum."""
         self._samples += size
 
     def reset_state(self) -> None:
@@ -154,37 +199,51 @@ class LossMean(metrics.Mean):
 
     def result(self) -> Tensor:
         """Return the mean, 0 if there was no sample."""
-        return self.total.tensor / max(self._samples, 1)
+        return self.total.tensor / (self.count.tensor + self._samples).clamp(min=1)
+
+    def states(self) -> merging.States:
+        """Return sum and number of samples, which is on the device from now on."""
+        self.count.tensor.add_(self._samples)
+        self._samples = 0
+        return super().states()
+
+    def get_extra_state(self) -> int:
+        """Return what is in no buffer, for a backup of a running fit."""
+        return self._samples
+
+    def set_extra_state(self, state: int) -> None:
+        """Take what `get_extra_state` returned."""
+        self._samples = state
 
     def __repr__(self) -> str:
         return "<Mean name=loss>"
 
 
 def _loss(identifier: Any) -> Any:
-    if isinstance(identifier, list | tuple | dict):
+    if isinstance(identifier, list | tuple) and len(identifier) == 1:
+        identifier = identifier[0]  # Keras takes ["mse"] for one output
+    if isinstance(identifier, list | tuple) or _is_by_output(identifier):
         raise ValueError(
-            f"compile: a model with one output must have one loss; got {identifier!r}."
+            f"compile: a model with one output must have one loss; got {identifier!r}. Pass one "
+            "loss; for a sum of several write a function `(y_true, y_pred)` that adds them."
         )
-    if isinstance(identifier, nn.Module):
-        return lambda y, y_pred, weight: _torch_loss(identifier, y, y_pred, weight)
     found = losses.get(identifier)
     if found is None or isinstance(found, losses.Loss):
         return found
+    if isinstance(found, nn.Module):
+        return losses.TorchLoss(found)
     return losses.LossFunctionWrapper(found, name=getattr(found, "__name__", None))
 
 
-def _torch_loss(loss: nn.Module, y: Any, y_pred: Any, weight: Any) -> Tensor:
-    if weight is not None:
-        raise ValueError(
-            f"{type(loss).__name__}: a torch loss takes no sample weights; got some. Use a loss of "
-            "torchseq's."
-        )
-    return loss(y_pred, y)  # type: ignore[no-any-return]  # torch has the prediction first
+def _is_by_output(identifier: Any) -> bool:
+    return isinstance(identifier, Mapping) and "class_name" not in identifier  # that is a config
 
 
 def _weight(loss_weight: Any) -> float | None:
     if loss_weight is None:
         return None
+    if isinstance(loss_weight, Mapping):
+        loss_weight = list(loss_weight.values())
     if isinstance(loss_weight, list | tuple) and len(loss_weight) == 1:
         loss_weight = loss_weight[0]
     if isinstance(loss_weight, bool) or not isinstance(loss_weight, int | float):
@@ -197,19 +256,33 @@ def _weight(loss_weight: Any) -> float | None:
 def _identifiers(argument: str, given: Any) -> list[Any]:
     if given is None:
         return []
-    if isinstance(given, dict):
-        raise ValueError(
-            f"compile: `{argument}` must be a list for a model with one output; got {given!r}."
-        )
-    found = list(given) if isinstance(given, list | tuple) else [given]
-    while len(found) == 1 and isinstance(found[0], list | tuple):
-        found = list(found[0])  # Keras takes [["accuracy"]] for one output
+    found = _flattened(given)
     for identifier in found:
         if identifier is None:
             raise ValueError(f"compile: each entry of `{argument}` must be a metric; got None.")
         if isinstance(identifier, str) and identifier.lower() not in _CHOSEN_METRICS:
             metrics.get(identifier)  # raises for an unknown name, before training
+        if argument == "weighted_metrics" and torch_metric.is_torch_metric(identifier):
+            raise ValueError(f"compile: {torch_metric.refusal(identifier)}")
     return found
+
+
+def _flattened(given: Any) -> list[Any]:
+    """Return all metrics of lists and dicts, at any depth, as Keras does for one output."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return [metric for name in sorted(given) for metric in _flattened(given[name])]
+    if isinstance(given, list | tuple):
+        return [metric for entry in given for metric in _flattened(entry)]
+    return [given]
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Return a result by its key, and a dict's by its own, sorted."""
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {
+        key: inner for entry in sorted(value) for key, inner in _flat(entry, value[entry]).items()
+    }
 
 
 def _unique_names(unweighted: list[Any], weighted: list[Any]) -> list[str]:

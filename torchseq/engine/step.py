@@ -29,10 +29,7 @@ class Step:
         y_pred = self.model(x)
         loss = self.objective.total_loss(self.model, y, y_pred, weight)
         optimizer = self.optimizer
-        if optimizer.loss_scale_factor is None:
-            loss.backward()
-        else:
-            optimizer.scale_loss(loss).backward()
+        optimizer.scale_loss(loss).backward()
         optimizer.step()
         optimizer.zero_grad()
         self.objective.update(loss, len(x), y, y_pred, weight)
@@ -43,8 +40,3 @@ class Step:
             y_pred = self.model(x)
             loss = self.objective.total_loss(self.model, y, y_pred, weight)
             self.objective.update(loss, len(x), y, y_pred, weight)
-
-    def predict(self, x: Tensor) -> Any:
-        """Return the model's output for one batch."""
-        with torch.inference_mode():
-            return self.model(x)

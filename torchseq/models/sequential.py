@@ -49,6 +49,8 @@ class Sequential(Trainer, Layer):
         (None, 8)
     """
 
+    _has_masking_layers = True  # Keras's warns of a lost mask all the same
+
     def __init__(
         self, layers: _Layers | None = None, trainable: bool = True, name: str | None = None
     ):

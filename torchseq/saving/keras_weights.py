@@ -12,11 +12,13 @@ from typing import Any
 from torchseq.base.atomic import atomic_path
 from torchseq.base.errors import FileFormatError
 from torchseq.base.optional import require
-from torchseq.saving import weight_paths
+from torchseq.saving import torch_state, weight_paths
 from torchseq.saving.assignment import Plan, Source, plan_optimizer
 from torchseq.saving.h5_reading import H5Reader, open_h5
 
 _OPTIMIZER = "optimizer"
+_INNER = "inner_optimizer"  # of a LossScaleOptimizer
+_STREAM, _POSITION = "seed_generator", "position"  # of a layer that draws; the group is ours
 
 
 def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
@@ -66,9 +68,14 @@ def written(model: Any, feature: str, include_optimizer: bool = True) -> io.Byte
     with h5py.File(buffer, "w") as file:
         for owner in weight_paths.owners(model):
             _write(file, owner)
-        if include_optimizer and model.compiled and model.optimizer is not None:
-            optimizer = model.optimizer
+        optimizer = model.optimizer
+        has_one = model.compiled and optimizer is not None and not torch_state.is_torch(optimizer)
+        if include_optimizer and has_one:
             _write(file, weight_paths.Owner(_OPTIMIZER, optimizer.name, optimizer.variables))
+            inner = getattr(optimizer, _INNER, None)
+            if inner is not None:  # Keras writes and reads its variables a second time
+                path = f"{_OPTIMIZER}/{_INNER}"
+                _write(file, weight_paths.Owner(path, inner.name, inner.variables))
     return buffer
 
 
@@ -77,6 +84,9 @@ def _write(file: Any, owner: weight_paths.Owner) -> None:
     group.attrs["name"] = owner.name
     for i, variable in enumerate(owner.variables):
         group.create_dataset(str(i), data=variable.numpy())
+    if owner.position is not None:
+        group = file.create_group(f"{owner.path}/{_STREAM}".lstrip("/"))
+        group.create_dataset(_POSITION, data=owner.position.numpy())
 
 
 def plan_weights(reader: H5Reader, model: Any, plan: Plan) -> None:
@@ -89,6 +99,15 @@ def plan_weights(reader: H5Reader, model: Any, plan: Plan) -> None:
         sources = _sources(reader, owner.path)
         if owner.variables or sources:
             plan.add_all(owner.variables, sources, f"layer {owner.name!r} ({owner.path!r})")
+        if owner.position is not None:
+            _plan_position(reader, owner, plan)
+
+
+def _plan_position(reader: H5Reader, owner: weight_paths.Owner, plan: Plan) -> None:
+    """Plans to set the random stream where it was; Keras's files do not say, and it stays."""
+    group = reader.find_group(reader.root, f"{owner.path}/{_STREAM}".lstrip("/"))
+    if group is not None and _POSITION in reader.entries(group):
+        plan.add(owner.position, reader.array(group, _POSITION))
 
 
 def plan_optimizer_state(reader: H5Reader, model: Any, plan: Plan) -> None:

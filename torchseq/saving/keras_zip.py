@@ -24,7 +24,7 @@ from torchseq.base.atomic import atomic_path
 from torchseq.base.errors import FileFormatError
 from torchseq.base.optional import require
 from torchseq.base.types import Config
-from torchseq.saving import keras_weights, limits, reconstruction
+from torchseq.saving import keras_weights, limits, reconstruction, torch_state
 from torchseq.saving.assignment import Plan
 from torchseq.saving.h5_reading import H5Reader, open_h5
 
@@ -49,8 +49,12 @@ def save_model(model: Any, path: str | os.PathLike[str], include_optimizer: bool
         ValueError, TypeError: the architecture or the compile arguments cannot be written.
         OSError: the file cannot be written; the one that was there is as before.
     """
+    is_left_out = include_optimizer and torch_state.left_out(model, path)
+    include_optimizer = include_optimizer and not is_left_out
     weights = keras_weights.written(model, "model.save('m.keras')", include_optimizer)
     config = registry.serialize(model)
+    if torch_state.is_torch(model.optimizer):
+        config.pop("compile_config", None)
     if include_optimizer and model.compiled:
         config["compile_config"] = model.get_compile_config()
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")

@@ -23,7 +23,13 @@ from torchseq.base import registry
 from torchseq.base.atomic import atomic_path
 from torchseq.base.errors import FileFormatError
 from torchseq.base.optional import require
-from torchseq.saving import legacy_config, legacy_optimizer, limits, reconstruction
+from torchseq.saving import (
+    legacy_config,
+    legacy_optimizer,
+    limits,
+    reconstruction,
+    torch_state,
+)
 from torchseq.saving.assignment import Plan, Source, plan_optimizer
 from torchseq.saving.h5_reading import H5Reader, open_h5
 
@@ -49,6 +55,8 @@ def save_model(model: Any, path: str | os.PathLike[str], include_optimizer: bool
         OSError: the file cannot be written; the one that was there is as before.
     """
     h5py = require("h5py", "keras-files", "model.save('m.h5')")
+    is_left_out = include_optimizer and torch_state.left_out(model, path)
+    include_optimizer = include_optimizer and not is_left_out
     config = {"class_name": type(model).__name__}
     config |= {"config": legacy_config.legacy(registry.serialize(model))["config"]}
     compiled = model.get_compile_config() if include_optimizer and model.compiled else None

@@ -10,6 +10,7 @@ anything that reads safetensors reads the weights; and the optimizer's variables
 - `model`: the architecture, as `registry.serialize` returns it; none in a file of weights alone.
 - `compile`: what `get_compile_config` returned, or null.
 - `optimizer`: keys of the optimizer's variables, in the order of `optimizer.variables`.
+- `torch_optimizer`: the state of a torch optimizer, as far as it is not in those tensors.
 
 Source: the format page of the safetensors library's documentation.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +33,7 @@ from torchseq.base import dtypes, registry
 from torchseq.base.atomic import atomic_path
 from torchseq.base.errors import FileFormatError
 from torchseq.base.types import Config
-from torchseq.saving import limits, reconstruction
+from torchseq.saving import limits, reconstruction, torch_state
 from torchseq.saving.assignment import Plan, Source, kind_of, plan_optimizer
 
 _FORMAT = 1
@@ -78,15 +79,25 @@ def save_model(model: Any, path: str | os.PathLike[str], include_optimizer: bool
     tensors = _state(model)
     metadata: Config = {"model": registry.serialize(model), "compile": None, "optimizer": []}
     if include_optimizer and model.compiled:
-        metadata["compile"] = model.get_compile_config()
-    if metadata["compile"] and model.optimizer is not None:
-        for variable in model.optimizer.variables:
-            key = _OPTIMIZER + str(variable.path)
-            while key in tensors:  # a layer may be called `optimizer`, too
-                key += "_"
-            tensors[key] = variable.value.detach()
-            metadata["optimizer"].append(key)
+        metadata["compile"] = torch_state.compile_config(model, path)
+    if metadata["compile"] and torch_state.is_torch(model.optimizer):
+        _add_optimizer(tensors, metadata, torch_state.take(model.optimizer, metadata).items())
+    elif metadata["compile"] and model.optimizer is not None:
+        variables = model.optimizer.variables
+        named = [(str(variable.path), variable.value.detach()) for variable in variables]
+        _add_optimizer(tensors, metadata, named)
     _write(path, tensors, metadata)
+
+
+def _add_optimizer(
+    tensors: dict[str, Tensor], metadata: Config, named: Iterable[tuple[str, Tensor]]
+) -> None:
+    for name, tensor in named:
+        key = _OPTIMIZER + name
+        while key in tensors:  # a layer may be called `optimizer`, too
+            key += "_"
+        tensors[key] = tensor
+        metadata["optimizer"].append(key)
 
 
 def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
@@ -173,16 +184,21 @@ def load_model(
             dict(config), reader.path, custom_objects, lambda sketch: _matching(reader, sketch)
         )
         state = _matching(reader, model)
-        plan = Plan(reader.path)
+        plan, give = Plan(reader.path), None
         compiled = reader.metadata.get("compile")
         if compile and compiled:
             with registry.custom_object_scope(custom_objects or {}):
                 reconstruction.compile_model(model, compiled, reader.path)
             sources = [reader.source(key) for key in reader.optimizer_keys]
-            plan_optimizer(plan, model.optimizer, model.trainable_weights, sources)
+            if torch_state.is_torch(model.optimizer):
+                give = torch_state.planned(model.optimizer, reader.metadata, sources, reader.path)
+            else:
+                plan_optimizer(plan, model.optimizer, model.trainable_weights, sources)
         tensors = {key: source.read() for key, source in state.items()}
         plan.apply()
         model.load_state_dict(tensors)
+        if give is not None:
+            give()
     return model
 
 

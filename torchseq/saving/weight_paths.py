@@ -15,11 +15,16 @@ from torchseq.base import naming
 
 
 class Owner(NamedTuple):
-    """A layer in a file: its path, its name, and the variables that are its own."""
+    """A layer in a file: its path, its name, and the variables that are its own.
+
+    `position` is that of its seeded random stream, None without one. Keras writes none of its own
+    and reads no group but `vars`, so it passes over this one.
+    """
 
     path: str
     name: str
     variables: list[Any]
+    position: Any = None
 
 
 def owners(layer: Any) -> list[Owner]:
@@ -36,9 +41,14 @@ def _walk(layer: Any, path: str, visited: set[int]) -> Iterator[Owner]:
     # A weight of a sublayer that is an attribute of the layer, too, is written for both.
     below -= {id(value) for value in vars(layer).values()}
     own = [weight for weight in layer.weights if id(weight) not in below]
-    yield Owner(path, str(layer.name), own)
+    yield Owner(path, str(layer.name), own, _position(layer))
     for name, child in children:
         yield from _walk(child, f"{path}/{name}".lstrip("/"), visited)
+
+
+def _position(layer: Any) -> Any:
+    found = (getattr(part, "saved_position", None) for part in layer.children())
+    return next((position for position in found if position is not None), None)
 
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,156 @@
+"""Parts of a step that stay as they are when the whole step becomes one compiled graph.
+
+torch's recurrent kernels and some others lose by compilation: taken apart into the operations of
+each time step they make graphs of thousands of nodes. As an island such a part is one operation of
+the graph, which calls the function as eager execution would, and keeps what its backward pass
+needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_tracing = False
+
+
+def is_tracing() -> bool:
+    """Tell whether a step is being recorded: nothing may then depend on the values of tensors."""
+    return _tracing or torch.compiler.is_compiling()
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Record what runs inside, for a graph of the whole step."""
+    global _tracing
+    before, _tracing = _tracing, True
+    try:
+        yield
+    finally:
+        _tracing = before
+
+
+def island(function: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Call a function; while a step is being recorded, as one operation.
+
+    Args:
+        function: takes the tensors and returns several; all else it needs is fixed.
+        *tensors: what gradients may flow to.
+
+    Returns:
+        What the function returned.
+    """
+    if not _tracing:
+        return tuple(function(*tensors))
+    site = len(_sites)
+    _sites[site] = _Site(function)
+    outputs: tuple[Tensor, ...] = _Island.apply(site, *tensors)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+@dataclass
+class _Layout:
+    """What a graph must know of a tensor that it has not got yet."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Layout:
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+    def empty(self) -> Tensor:
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=self.device)
+
+
+@dataclass
+class _Site:
+    """One call of a function in a step."""
+
+    function: Callable[..., Sequence[Tensor]]
+    outputs: list[_Layout] = field(default_factory=list)
+    grads: list[_Layout] = field(default_factory=list)
+    wanted: list[bool] = field(default_factory=list)
+    kept: Any = None  # inputs and outputs of the last forward pass
+
+
+_sites: dict[int, _Site] = {}
+
+
+class _Island(torch.autograd.Function):
+    """Puts one operation for each direction into the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, site: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.site = site
+        _sites[site].wanted = list(ctx.needs_input_grad[1:])
+        outputs = tuple(torch.ops.torchseq.island(site, list(tensors)))
+        ctx.save_for_backward(outputs[0])
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = _sites[ctx.site].wanted
+        (after,) = ctx.saved_tensors
+        found = iter(torch.ops.torchseq.island_backward(ctx.site, list(grads), after))
+        return None, *(next(found) if each else None for each in wanted)
+
+
+@torch.library.custom_op(
+    "torchseq::island", mutates_args=(), schema="(int site, Tensor[] tensors) -> Tensor[]"
+)
+def _forward(site: int, tensors: list[Tensor]) -> list[Tensor]:
+    record = _sites[site]
+    wanted = record.wanted or [False] * len(tensors)
+    leaves = [t.detach().requires_grad_(w) for t, w in zip(tensors, wanted, strict=True)]
+    with torch.enable_grad() if any(wanted) else torch.no_grad():
+        outputs = list(record.function(*leaves))
+    record.kept = (leaves, outputs) if any(wanted) else None
+    record.outputs = record.outputs or [_Layout.of(output) for output in outputs]
+    return [output.detach().clone(memory_format=torch.preserve_format) for output in outputs]
+
+
+@torch.library.custom_op(
+    "torchseq::island_backward",
+    mutates_args=(),
+    schema="(int site, Tensor[] grads, Tensor after) -> Tensor[]",
+)
+def _backward(site: int, grads: list[Tensor], after: Tensor) -> list[Tensor]:
+    """Return the gradients; `after` is what the forward pass returned, so that it comes first."""
+    record = _sites[site]
+    leaves, outputs = record.kept
+    record.kept = None
+    pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
+    found = torch.autograd.grad(
+        [output for output, _ in pairs],
+        [leaf for leaf in leaves if leaf.requires_grad],
+        [grad for _, grad in pairs],
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    record.grads = record.grads or [_Layout.of(grad) for grad in found]
+    layouts = zip(found, record.grads, strict=True)
+    return [_with_layout(grad, layout) for grad, layout in layouts]
+
+
+def _with_layout(tensor: Tensor, layout: _Layout) -> Tensor:
+    if tensor.stride() == layout.stride:
+        return tensor
+    return layout.empty().copy_(tensor)
+
+
+@_forward.register_fake
+def _(site: int, tensors: list[Tensor]) -> list[Tensor]:
+    return [layout.empty() for layout in _sites[site].outputs]
+
+
+@_backward.register_fake
+def _(site: int, grads: list[Tensor], after: Tensor) -> list[Tensor]:
+    return [layout.empty() for layout in _sites[site].grads]

@@ -1,0 +1,71 @@
+"""`evaluate`, which `fit` uses for validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchseq.base.modes import mode
+from torchseq.data.epochs import Epochs
+from torchseq.engine.preparation import Preparing, returned
+from torchseq.engine.step import Step
+
+
+class Evaluating(Preparing):
+    """The part of `Trainer` that measures a model on data."""
+
+    stop_evaluating: bool = False
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics on data.
+
+        Args:
+            x: inputs, samples first; or what gives batches of inputs and targets, as in `fit`.
+            y: targets, samples first.
+            batch_size: samples per step; 32 by default.
+            verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line.
+            sample_weight: a weight per sample.
+            steps: batches to evaluate; all by default.
+            callbacks: a callback or a list of them.
+            return_dict: return name -> value instead of a list.
+
+        Returns:
+            The loss, or the list of loss and metrics in compile's order, or the dict.
+
+        Raises:
+            ValueError: if the model is not compiled, or data and model do not fit.
+        """
+        objective = self._need_objective("evaluate")
+        source = self._source("evaluate", x, y, sample_weight, batch_size, steps)
+        step = self._prepare(source)
+        batches = Epochs(source, steps)
+        callbacks = self._callbacks(callbacks, False, verbose, 1, batches.num_batches)
+        try:
+            results = self._evaluate(batches, step, callbacks)
+        finally:
+            callbacks.close()
+        return returned(objective, results, return_dict)
+
+    def _evaluate(self, batches: Epochs, step: Step, callbacks: Any) -> dict[str, Any]:
+        objective = self._need_objective("evaluate")
+        self.stop_evaluating = False
+        batches.source.restart()
+        callbacks.on_test_begin({})
+        objective.reset()
+        try:
+            with mode(self, False):  # type: ignore[arg-type]
+                self._run("test", batches, step.test, callbacks, lambda: self.stop_evaluating)
+        finally:
+            batches.close()
+        results = objective.read()
+        callbacks.on_test_end(results)
+        return results

@@ -1,0 +1,123 @@
+"""Recording what Python does with tensors as a graph, and compiling the graph.
+
+The graph has no guards: it holds for the sizes and dtypes of the tensors that it was recorded with,
+and whoever calls it must see to that.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchseq.base import islands, optional
+
+Compiled: TypeAlias = Callable[[list[Tensor]], Sequence[Tensor]]
+"""Takes the tensors, writes to those that the recorded function wrote to, returns its outputs."""
+
+
+def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) -> Any:
+    """Call a function and return what it did, as a graph over all tensors it was given.
+
+    The call is an ordinary one: it computes and changes what it would without the recording.
+
+    Raises:
+        Exception: what the function raises, or torch does where it looks at a tensor's values.
+    """
+    proxies = optional.late("torch.fx.experimental.proxy_tensor")
+    with islands.tracing():
+        return proxies.make_fx(function, tracing_mode="real")(*tensors)
+
+
+def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
+    """Compile a recorded graph.
+
+    Args:
+        graph: what `record` returned.
+        tensors: of the sizes and dtypes it was recorded with; they are not changed.
+        options: `backend`, `"inductor"` by default; `mode` and `options` as of `torch.compile`.
+
+    Raises:
+        Exception: what torch's compiler raises.
+    """
+    functional = _functional(graph, tensors, options)
+    if options.get("backend", "inductor") != "inductor":
+        return lambda given: functional(*given)
+    config = optional.late("torch._inductor.config")
+    inductor = optional.late("torch._inductor.compile_fx")
+    _keep_opaque(functional)
+    fake_mode, fakes = _fakes(tensors)
+    with torch.no_grad(), fake_mode, config.patch(_settings(options)):
+        run: Compiled = inductor.compile_fx_inner(functional, fakes)
+    return run
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Inductor's settings for the `mode` and `options` of `torch.compile`."""
+    mode = options.get("mode")
+    of_mode = optional.late("torch._inductor").list_mode_options(mode) if mode else {}
+    # The engine knows that sizes are right: no check of them in the hot loop.
+    return {
+        "size_asserts": False,
+        "alignment_asserts": False,
+        **of_mode,
+        **(options.get("options") or {}),
+    }
+
+
+def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Any:
+    """Return the graph without writes, but those to the given tensors at its end."""
+    table = None
+    if options.get("backend", "inductor") == "inductor":
+        table = optional.late("torch._inductor.decomposition").select_decomp_table()
+    return optional.late("torch.fx.experimental.proxy_tensor").make_fx(
+        torch.func.functionalize(graph, remove="mutations"),
+        decomposition_table=table,
+        tracing_mode="fake",
+        _allow_non_fake_inputs=True,
+    )(*tensors)
+
+
+def _fakes(tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
+    mode = optional.late("torch._subclasses").FakeTensorMode()
+    return mode, [mode.from_tensor(tensor.detach()) for tensor in tensors]
+
+
+# Inductor's own kernels for these take several times as long on a CPU as torch's.
+_OPAQUE = (
+    "max_pool2d_with_indices",
+    "max_pool2d_with_indices_backward",
+    "max_pool3d_with_indices",
+    "max_pool3d_with_indices_backward",
+    "avg_pool2d_backward",
+    "avg_pool3d_backward",
+)
+
+
+def _keep_opaque(graph: Any) -> None:
+    """Let torch's kernels compute what Inductor's compute slowly."""
+    for node in graph.graph.nodes:
+        name = getattr(node.target, "__name__", "").removesuffix(".default")
+        if node.op == "call_function" and name in _OPAQUE and _is_on_cpu(node):
+            node.target = _opaque(name)
+    graph.recompile()
+
+
+def _is_on_cpu(node: Any) -> bool:
+    value = node.meta.get("val")
+    value = value[0] if isinstance(value, tuple | list) else value
+    return value is not None and value.device.type == "cpu"
+
+
+def _opaque(name: str) -> Any:
+    """Return the operation as one that Inductor does not look into."""
+    if not hasattr(torch.ops.torchseq, name):
+        original = operator.attrgetter(f"{name}.default")(torch.ops.aten)
+        schema = str(original._schema).removeprefix(f"aten::{name}")
+        torch.library.define(f"torchseq::{name}", schema)
+        torch.library.impl(f"torchseq::{name}", "CPU", original)
+        torch.library.register_fake(f"torchseq::{name}", original)
+    return operator.attrgetter(f"{name}.default")(torch.ops.torchseq)

@@ -1,0 +1,106 @@
+"""`predict`: the model's outputs for data, on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchseq.base import arguments
+from torchseq.base.modes import mode
+from torchseq.data.arrays import ArraySource
+from torchseq.data.conversion import move, to_tensor
+from torchseq.data.epochs import Epochs
+from torchseq.engine import gather
+from torchseq.engine.loop import run_batches
+from torchseq.engine.preparation import Preparing
+
+_DEFAULT_BATCH_SIZE = 32
+
+
+class Predicting(Preparing):
+    """The part of `Trainer` that hands out a model's outputs."""
+
+    stop_predicting: bool = False
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs for data as a NumPy array.
+
+        Args:
+            x: inputs, samples first; or what gives batches, of which the inputs count.
+            batch_size: samples per step; 32 by default.
+            verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line.
+            steps: batches to predict; all by default.
+            callbacks: a callback or a list of them.
+
+        Returns:
+            An array, samples first, in the order of `x`; a list or dict of them if the model
+            returns several.
+
+        Raises:
+            ValueError: if data and model do not fit.
+        """
+        if verbose == 0 and callbacks is None and steps is None:
+            rows = self._few_rows(x, batch_size)
+            if rows is not None:
+                return self._predict_rows(rows)
+        source = self._source("predict", x, None, None, batch_size, steps, inputs_only=True)
+        self._build_for(source)
+        batches = Epochs(source, steps)
+        callbacks = self._callbacks(callbacks, False, verbose, 1, batches.num_batches)
+        outputs = gather.Gatherer(source.num_samples, batches.num_batches)
+        self.stop_predicting = False
+
+        def step(inputs: Tensor, *targets: Any) -> None:
+            outputs.add(self._outputs_of(inputs))
+
+        callbacks.on_predict_begin({})
+        try:
+            with mode(self, False):  # type: ignore[arg-type]
+                run_batches(
+                    "predict",
+                    batches.epoch(),
+                    step,
+                    callbacks,
+                    lambda: {"outputs": outputs.latest},
+                    lambda: self.stop_predicting,
+                )
+        finally:
+            callbacks.close()
+            batches.close()
+        callbacks.on_predict_end({})
+        return outputs.result()
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs of one batch as a NumPy array."""
+        source = ArraySource(x, steps=1, device=self._device(), owner="predict_on_batch")
+        self._build_for(source)
+        return self._predict_rows(source.example()[0])
+
+    def _few_rows(self, x: Any, batch_size: Any) -> Tensor | None:
+        """Return `x` as a tensor if it is an array of no more than a batch, for a built model."""
+        if not isinstance(x, np.ndarray | Tensor) or not self.built:  # type: ignore[attr-defined]
+            return None
+        if batch_size is None:
+            batch_size = _DEFAULT_BATCH_SIZE
+        if not arguments.is_integer(batch_size) or not x.ndim or not 0 < len(x) <= batch_size:
+            return None
+        return to_tensor("predict", "x", x)
+
+    def _predict_rows(self, rows: Tensor) -> Any:
+        """Return the outputs of one batch, without a loop."""
+        with mode(self, False):  # type: ignore[arg-type]
+            return gather.copied(self._outputs_of(move(rows, self._device())))
+
+    def _outputs_of(self, inputs: Tensor) -> Any:
+        with torch.inference_mode():
+            return self(inputs)  # type: ignore[operator]
