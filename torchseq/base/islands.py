@@ -92,14 +92,16 @@ class _Island(torch.autograd.Function):
         ctx.site = site
         _sites[site].wanted = list(ctx.needs_input_grad[1:])
         outputs = tuple(torch.ops.torchseq.island(site, list(tensors)))
-        ctx.save_for_backward(outputs[0])
+        # Not by save_for_backward: that returns new tensors, which a recording does not know.
+        ctx.kept = list(tensors), list(outputs)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         wanted = _sites[ctx.site].wanted
-        (after,) = ctx.saved_tensors
-        found = iter(torch.ops.torchseq.island_backward(ctx.site, list(grads), after))
+        tensors, outputs = ctx.kept
+        ctx.kept = None
+        found = iter(torch.ops.torchseq.island_backward(ctx.site, list(grads), tensors, outputs))
         return None, *(next(found) if each else None for each in wanted)
 
 
@@ -109,35 +111,73 @@ class _Island(torch.autograd.Function):
 def _forward(site: int, tensors: list[Tensor]) -> list[Tensor]:
     record = _sites[site]
     wanted = record.wanted or [False] * len(tensors)
-    leaves = [t.detach().requires_grad_(w) for t, w in zip(tensors, wanted, strict=True)]
-    with torch.enable_grad() if any(wanted) else torch.no_grad():
+    leaves = [_leaf(t, w, any(wanted)) for t, w in zip(tensors, wanted, strict=True)]
+    with _as_outside(), torch.enable_grad() if any(wanted) else torch.no_grad():
         outputs = list(record.function(*leaves))
     record.kept = (leaves, outputs) if any(wanted) else None
     record.outputs = record.outputs or [_Layout.of(output) for output in outputs]
-    return [output.detach().clone(memory_format=torch.preserve_format) for output in outputs]
+    return _apart(outputs, tensors)
+
+
+def _leaf(tensor: Tensor, is_wanted: bool, is_kept: bool) -> Tensor:
+    """Return an input to differentiate by.
+
+    Others are copied if backward needs them: of a constant the compiler makes one for each use, and
+    takes the memory back after that use.
+    """
+    if is_wanted:
+        return tensor.detach().requires_grad_()
+    return tensor.detach().clone() if is_kept else tensor.detach()
+
+
+def _apart(outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """Return outputs that share no memory with an input or with each other."""
+    places = {tensor.untyped_storage().data_ptr() for tensor in inputs}
+    found = []
+    for output in outputs:
+        place = output.untyped_storage().data_ptr()
+        # Not detach(), which shares the count of writes: torch counts some here that are none.
+        found.append(output.detach().clone() if place in places else output.data)
+        places.add(place)
+    return found
 
 
 @torch.library.custom_op(
     "torchseq::island_backward",
     mutates_args=(),
-    schema="(int site, Tensor[] grads, Tensor after) -> Tensor[]",
+    schema="(int site, Tensor[] grads, Tensor[] tensors, Tensor[] outputs) -> Tensor[]",
 )
-def _backward(site: int, grads: list[Tensor], after: Tensor) -> list[Tensor]:
-    """Return the gradients; `after` is what the forward pass returned, so that it comes first."""
+def _backward(
+    site: int, grads: list[Tensor], tensors: list[Tensor], outputs: list[Tensor]
+) -> list[Tensor]:
+    """Return the gradients.
+
+    That it is given what the forward pass had and returned keeps the compiler from overwriting it.
+    """
     record = _sites[site]
-    leaves, outputs = record.kept
+    leaves, kept = record.kept
     record.kept = None
-    pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
-    found = torch.autograd.grad(
-        [output for output, _ in pairs],
-        [leaf for leaf in leaves if leaf.requires_grad],
-        [grad for _, grad in pairs],
-        allow_unused=True,
-        materialize_grads=True,
-    )
+    pairs = [(o, g) for o, g in zip(kept, grads, strict=True) if o.requires_grad]
+    with _as_outside():
+        found = torch.autograd.grad(
+            [output for output, _ in pairs],
+            [leaf for leaf in leaves if leaf.requires_grad],
+            [grad for _, grad in pairs],
+            allow_unused=True,
+            materialize_grads=True,
+        )
     record.grads = record.grads or [_Layout.of(grad) for grad in found]
     layouts = zip(found, record.grads, strict=True)
     return [_with_layout(grad, layout) for grad, layout in layouts]
+
+
+# Inside an operation torch has switched autograd off, as something that is done already.
+_INCLUDED = torch._C._dispatch_tls_local_include_set()
+_EXCLUDED = torch._C._dispatch_tls_local_exclude_set()
+
+
+def _as_outside() -> Any:
+    return torch._C._ForceDispatchKeyGuard(_INCLUDED, _EXCLUDED)
 
 
 def _with_layout(tensor: Tensor, layout: _Layout) -> Tensor:
@@ -152,5 +192,5 @@ def _(site: int, tensors: list[Tensor]) -> list[Tensor]:
 
 
 @_backward.register_fake
-def _(site: int, grads: list[Tensor], after: Tensor) -> list[Tensor]:
+def _(site: int, grads: list[Tensor], tensors: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
     return [layout.empty() for layout in _sites[site].grads]

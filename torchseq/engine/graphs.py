@@ -7,7 +7,9 @@ and whoever calls it must see to that.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -27,8 +29,8 @@ def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor])
     Raises:
         Exception: what the function raises, or torch does where it looks at a tensor's values.
     """
-    proxies = optional.late("torch.fx.experimental.proxy_tensor")
-    with islands.tracing():
+    with _quiet(), islands.tracing():
+        proxies = optional.late("torch.fx.experimental.proxy_tensor")
         return proxies.make_fx(function, tracing_mode="real")(*tensors)
 
 
@@ -43,16 +45,30 @@ def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) 
     Raises:
         Exception: what torch's compiler raises.
     """
-    functional = _functional(graph, tensors, options)
-    if options.get("backend", "inductor") != "inductor":
-        return lambda given: functional(*given)
+    with _quiet(), torch.no_grad():
+        functional = _functional(graph, tensors, options)
+        if options.get("backend", "inductor") != "inductor":
+            return lambda given: functional(*given)
+        return _by_inductor(functional, tensors, options)
+
+
+def _by_inductor(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
     config = optional.late("torch._inductor.config")
     inductor = optional.late("torch._inductor.compile_fx")
-    _keep_opaque(functional)
+    _keep_opaque(graph)
     fake_mode, fakes = _fakes(tensors)
-    with torch.no_grad(), fake_mode, config.patch(_settings(options)):
-        run: Compiled = inductor.compile_fx_inner(functional, fakes)
+    with fake_mode, config.patch(_settings(options)):
+        run: Compiled = inductor.compile_fx_inner(graph, fakes)
     return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what torch's compiler says of torch's own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
+from torchseq.base import random_state
 from torchseq.engine.flat import Flat
 from torchseq.engine.step import Step
+from torchseq.optimizers import state
 
 _MOST_NUMBERS = 8  # that an optimizer has in a step
 
@@ -29,6 +31,10 @@ class StepState:
         """Take a step, of which everything is recorded."""
         raise NotImplementedError
 
+    def is_valid(self) -> bool:
+        """Tell whether model, optimizer and metrics still have these tensors."""
+        raise NotImplementedError
+
     def refresh(self) -> None:
         """Write the numbers of this step into their tensor."""
 
@@ -41,7 +47,13 @@ class TestState(StepState):
 
     def __init__(self, step: Step):
         super().__init__(step)
-        self.tensors = _unique([*step.model.parameters(), *_other_tensors(step)])
+        self.tensors = self._found()
+
+    def _found(self) -> list[Tensor]:
+        return _unique([*self._step.model.parameters(), *_other_tensors(self._step)])
+
+    def is_valid(self) -> bool:
+        return _are_same(self.tensors, self._found())
 
     def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[()]:
         """Update the metrics from one batch."""
@@ -59,35 +71,50 @@ class TrainState(StepState):
     def __init__(self, step: Step):
         super().__init__(step)
         optimizer = step.optimizer
-        trained = {id(param) for param in optimizer._params}
+        self._params = list(optimizer._params)
+        trained = {id(param) for param in self._params}
         named = step.model.named_parameters()
         self._names = {name: param for name, param in named if id(param) in trained}
-        slots = optimizer._slots
-        self._flats: dict[str, Flat] | None = None
-        if optimizer.can_be_flat and len(self._names) == len(trained):
-            lists = [optimizer._params, *slots.values()]
-            if all(Flat.fits(tensors) for tensors in lists):
-                self._flats = {name: Flat(tensors) for name, tensors in slots.items()}
-                self._params = Flat(optimizer._params)
+        self._flat = self._flatten() if len(self._names) == len(trained) else None
         self._numbers = torch.zeros(_MOST_NUMBERS, dtype=torch.float64)
         self._on_host = self._numbers.numpy()
-        main = self._main_tensors()
-        flat = {id(tensor) for tensor in optimizer._params} if self._flats is not None else set()
-        others = [tensor for tensor in _other_tensors(step) if id(tensor) not in flat]
-        frozen = [param for param in step.model.parameters() if id(param) not in trained]
-        self.tensors = _unique([self._numbers, *main, *frozen, *others])
+        self._num_numbers = 0
+        self.tensors = self._found()
 
-    def _main_tensors(self) -> list[Tensor]:
-        if self._flats is not None:
-            return [self._params.buffer, *(flat.buffer for flat in self._flats.values())]
+    def _flatten(self) -> tuple[Flat, dict[str, Flat]] | None:
+        """Return the weights in one buffer, and each state in one, where that can be."""
         optimizer = self._step.optimizer
-        return [*optimizer._params, *(t for tensors in optimizer._slots.values() for t in tensors)]
+        lists = [self._params, *optimizer._slots.values()]
+        if not optimizer.can_be_flat or not all(Flat.fits(tensors) for tensors in lists):
+            return None
+        slots = {name: Flat(tensors) for name, tensors in optimizer._slots.items()}
+        return Flat(self._params), slots
+
+    def _found(self) -> list[Tensor]:
+        """Return the tensors of the step, as they are now."""
+        step, optimizer = self._step, self._step.optimizer
+        trained = {id(param) for param in self._params}
+        others = [*step.model.parameters(), *_other_tensors(step)]
+        if self._flat is None:
+            states = (tensor for tensors in optimizer._slots.values() for tensor in tensors)
+            main = [*self._params, *states]
+        else:
+            weights, slots = self._flat
+            main = [weights.buffer, *(slot.buffer for slot in slots.values())]
+            others = [tensor for tensor in others if id(tensor) not in trained]
+        return _unique([self._numbers, *main, *others])
 
     def is_valid(self) -> bool:
-        """Tell whether weights and states still are where they were."""
-        if self._flats is None:
-            return True
-        return self._params.is_valid() and all(flat.is_valid() for flat in self._flats.values())
+        if not _are_same(self._params, self._step.optimizer._params):
+            return False
+        if self._flat is not None:
+            weights, slots = self._flat
+            kept = [tensor for slot in slots.values() for tensor in slot.tensors]
+            now = [t for tensors in self._step.optimizer._slots.values() for t in tensors]
+            flats = (weights, *slots.values())
+            if not _are_same(kept, now) or not all(flat.is_valid() for flat in flats):
+                return False
+        return _are_same(self.tensors, self._found())
 
     def refresh(self) -> None:
         numbers = self._step.optimizer.step_numbers()
@@ -100,14 +127,8 @@ class TrainState(StepState):
     def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[()]:
         """Update the weights and the metrics from one batch."""
         model, objective, optimizer = self._step.model, self._step.objective, self._step.optimizer
-        params = optimizer._params
-        leaves = list(params)
-        if self._flats is not None:
-            views = self._params.views(self._params.buffer)
-            leaves = [view.detach().requires_grad_() for view in views]
-        by_param = dict(zip(map(id, params), leaves, strict=True))
-        swapped = {name: by_param[id(param)] for name, param in self._names.items()}
-        with _reparametrize_module(model, swapped if self._flats is not None else {}):
+        leaves, swapped = self._leaves()
+        with _reparametrize_module(model, swapped):
             y_pred = model(x)
             loss = objective.total_loss(model, y, y_pred, weight)
             grads = torch.autograd.grad(optimizer.scale_loss(loss), leaves, allow_unused=True)
@@ -116,18 +137,28 @@ class TrainState(StepState):
                 objective.update(loss, len(x), y, y_pred, weight)
         return ()
 
-    def _update(self, grads: list[Tensor | None]) -> None:
+    def _leaves(self) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return what to differentiate by, and what takes the weights' places in the model."""
+        if self._flat is None:
+            return self._params, {}
+        weights, _ = self._flat
+        leaves = [view.detach().requires_grad_() for view in weights.views(weights.buffer)]
+        by_param = dict(zip(map(id, self._params), leaves, strict=True))
+        return leaves, {name: by_param[id(param)] for name, param in self._names.items()}
+
+    def _update(self, grads: list[Any]) -> None:
         optimizer = self._step.optimizer
         numbers = list(self._numbers[: self._num_numbers].unbind())
-        if self._flats is None:
+        if self._flat is None:
             optimizer.step_from(grads, numbers)
             return
         if any(grad is None for grad in grads):
             raise ValueError("a weight that is trained has no gradient")
+        weights, slots = self._flat
         joined = optimizer.over(
-            [self._params.buffer], {name: [flat.buffer] for name, flat in self._flats.items()}
+            [weights.buffer], {name: [slot.buffer] for name, slot in slots.items()}
         )
-        joined.step_from([self._params.joined(grads)], numbers)  # type: ignore[arg-type]
+        joined.step_from([weights.joined(grads)], numbers)
 
 
 class Saved:
@@ -141,9 +172,12 @@ class Saved:
     def __init__(self, step: Step, tensors: Iterable[Tensor]):
         self._tensors = list(tensors)
         self._values = [tensor.detach().clone() for tensor in self._tensors]
-        self._random = torch.get_rng_state()
+        self._random = random_state.get_random_state()
         self._objective = step.objective
         self._num_samples = step.objective.tracker.get_extra_state()
+        variables = step.optimizer.variables if step.optimizer is not None else []
+        hosted = (variable for variable in variables if state.is_host_variable(variable))
+        self._numbers = [(variable, state.number_of(variable)) for variable in hosted]
         self._holders = [
             (module, holder, name, value)
             for module in _modules(step)
@@ -168,7 +202,9 @@ class Saved:
             holder[name] = value
         for tensor, value in zip(self._tensors, self._values, strict=True):
             tensor.copy_(value)
-        torch.set_rng_state(self._random)
+        random_state.set_random_state(self._random)
+        for number, value in self._numbers:
+            state.set_number(number, value)
         self._objective.tracker.set_extra_state(self._num_samples)
 
 
@@ -186,6 +222,12 @@ def _other_tensors(step: Step) -> list[Tensor]:
         holders = (module._parameters, module._buffers, module.__dict__)
         found += [v for holder in holders for v in holder.values() if isinstance(v, Tensor)]
     return found
+
+
+def _are_same(tensors: list[Tensor], others: list[Tensor]) -> bool:
+    return len(tensors) == len(others) and all(
+        tensor is other for tensor, other in zip(tensors, others, strict=True)
+    )
 
 
 def _unique(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -1,9 +1,10 @@
 """A training or test step as one compiled graph: forward, loss, backward, optimizer, metrics.
 
-The first batch of a shape runs eagerly, the second is recorded while it runs, and from the third on
-the compiled graph runs. So no batch is computed twice, and a step that cannot be compiled has been
-taken all the same. A graph reads and writes the tensors of model, optimizer and metrics in place;
-the numbers that change from step to step, such as the learning rate, come in as a small tensor.
+The first batch of a shape is recorded while it runs eagerly; then all that the step changed is put
+back, and it is taken by the compiled graph, as all later ones are. So a fit that goes on after an
+interruption takes each step by the same kernels. A graph reads and writes the tensors of model,
+optimizer and metrics in place; the numbers that change from step to step, such as the learning
+rate, come in as a small tensor.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchseq.engine import graphs
@@ -19,8 +21,7 @@ from torchseq.engine.objective import Objective
 from torchseq.engine.step import Step
 from torchseq.engine.step_state import Saved, StepState, TestState, TrainState
 
-_RECORD_AT = 2  # the batch of the first shape that is recorded
-_RECORD_OTHERS_AT = 20  # of another shape: an epoch's uneven last batch is not worth seconds
+_MOST_GRAPHS = 8  # of a model; batches of more shapes, of texts say, would compile all day
 
 
 class WholeStep(Step):
@@ -42,21 +43,36 @@ class WholeStep(Step):
     ):
         super().__init__(model, objective, optimizer)
         self._options = dict(options or {})
-        self._graphs: dict[Any, _Graph] = {}
-        self._counts: dict[Any, int] = {}
-        self._training: TrainState | None = None
+        self._graphs: dict[Any, graphs.Compiled] = {}
+        self._states: dict[str, StepState] = {}
         self._is_broken = False
+
+    def __deepcopy__(self, memo: Any) -> None:
+        """Return nothing: a copy of the model makes its own graphs."""
+
+    def __reduce__(self) -> Any:
+        return type(None), ()
+
+    def can_train_with(self, optimizer: Any) -> bool:
+        """Tell whether an optimizer's update can be compiled: those of this package can."""
+        return hasattr(optimizer, "step_from") and not hasattr(optimizer, "inner_optimizer")
+
+    def prepare(self) -> None:
+        """Look whether model, optimizer and metrics still have the tensors of the graphs."""
+        for name, state in list(self._states.items()):
+            if not state.is_valid():
+                del self._states[name]
+                self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != name}
 
     def train(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
         """Update the weights and the metrics from one batch."""
         key = ("train", _kind(x), _kind(y), _kind(weight), self.optimizer.phase())
         graph = self._graphs.get(key)
         if graph is not None:
-            graph.run(x, y, weight)
+            self._run(self._states["train"], graph, x, y, weight)
             self.optimizer.count_step()
-            self.objective.count(len(x))
         elif self._is_worth(key):
-            self._record(key, self._training_state(), super().train, x, y, weight)
+            self._record(key, TrainState, super().train, x, y, weight)
         else:
             super().train(x, y, weight)
 
@@ -65,48 +81,49 @@ class WholeStep(Step):
         key = ("test", _kind(x), _kind(y), _kind(weight))
         graph = self._graphs.get(key)
         if graph is not None:
-            graph.run(x, y, weight)
-            self.objective.count(len(x))
+            self._run(self._states["test"], graph, x, y, weight)
         elif self._is_worth(key):
-            self._record(key, TestState(self), super().test, x, y, weight)
+            self._record(key, TestState, super().test, x, y, weight)
         else:
             super().test(x, y, weight)
 
-    def _is_worth(self, key: Any) -> bool:
-        """Tell whether this batch is the one to record of its shape."""
-        if self._is_broken or None in key[1:2]:
-            return False
-        count = self._counts[key] = self._counts.get(key, 0) + 1
-        is_first = next(iter(self._counts)) == key
-        return count >= (_RECORD_AT if is_first else _RECORD_OTHERS_AT)
+    def _run(self, state: StepState, graph: graphs.Compiled, *batch: Tensor | None) -> None:
+        state.refresh()
+        with torch.no_grad():
+            graph([*state.tensors, *[tensor for tensor in batch if tensor is not None]])
+        self.objective.count(len(batch[0]))  # type: ignore[arg-type]
 
-    def _training_state(self) -> TrainState:
-        if self._training is None or not self._training.is_valid():
-            self._training = TrainState(self)
-        return self._training
+    def _is_worth(self, key: Any) -> bool:
+        """Tell whether a graph is to be made for such batches."""
+        return not self._is_broken and key[1] is not None and len(self._graphs) < _MOST_GRAPHS
 
     def _record(
-        self, key: Any, state: StepState, eagerly: Callable[..., None], *batch: Tensor | None
+        self,
+        key: Any,
+        kind: type[StepState],
+        eagerly: Callable[..., None],
+        *batch: Tensor | None,
     ) -> None:
-        """Take a step and keep its graph; where torch cannot record it, take it eagerly."""
+        """Take a step and keep its graph; where torch cannot make one, take it eagerly."""
+        state = self._states.get(key[0])
+        if state is None:
+            state = self._states[key[0]] = kind(self)
         tensors = [*state.tensors, *(tensor for tensor in batch if tensor is not None)]
         saved = Saved(self, tensors)
         try:
             state.refresh()
             recorded = graphs.record(lambda *given: state.step(*batch), tensors)
             saved.check_bindings()
+            graph = graphs.compiled(recorded, tensors, self._options)
         except Exception as error:
             saved.restore()
+            eagerly(*batch)  # raises again what is the user's to know
             self._give_up(error)
-            eagerly(*batch)
             return
+        saved.restore()
+        self._graphs[key] = graph
+        self._run(state, graph, *batch)
         state.end_step()
-        try:
-            compiled = graphs.compiled(recorded, tensors, self._options)
-        except Exception as error:
-            self._give_up(error)
-            return
-        self._graphs[key] = _Graph(state, compiled)
 
     def _give_up(self, error: Exception) -> None:
         self._is_broken = True
@@ -115,19 +132,6 @@ class WholeStep(Step):
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
             stacklevel=4,
         )
-
-
-class _Graph:
-    """A compiled step over the tensors of a state."""
-
-    def __init__(self, state: StepState, compiled: graphs.Compiled):
-        self._state = state
-        self._compiled = compiled
-
-    def run(self, *batch: Tensor | None) -> None:
-        state = self._state
-        state.refresh()
-        self._compiled([*state.tensors, *[tensor for tensor in batch if tensor is not None]])
 
 
 def _kind(tensor: Any) -> Any:

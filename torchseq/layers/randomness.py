@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import arguments, seeds
+from torchseq.base import arguments, islands, seeds
 from torchseq.base.variable import Variable
 
 _STRIDE = 0x9E3779B97F4A7C15  # odd: streams of neighboring seeds do not meet soon
@@ -35,8 +35,8 @@ class RandomStream(nn.Module):
     def draw(self, kind: str, probability: float, shape: Sequence[int], like: Tensor) -> Tensor:
         """Return the next draw; see `bernoulli` and `normal`."""
         self.position += 1
-        draw = _opaque_draw if torch.compiler.is_compiling() else _draw
-        return draw(self.position, self.seed, kind, probability, list(shape), like)
+        draw = _opaque_draw if islands.is_tracing() else _draw
+        return draw(self.position, self.seed, kind, probability, list(shape), like.detach())
 
     @property
     def saved_position(self) -> Variable:

@@ -116,13 +116,13 @@ def _average(
     plain = [index for index, weight in enumerate(weights) if weight.ndim < 2]
     velocities = slots["velocity"]
     if plain:
-        torch._foreach_lerp_([velocities[i] for i in plain], [squares[i] for i in plain], new_share)
+        arithmetic.lerp_([velocities[i] for i in plain], [squares[i] for i in plain], new_share)
     if not factored:
         return
     rows, columns = ([slots[name][i] for i in factored] for name in ("r", "c"))
     in_keras_layout = [weights[i].in_keras_layout(squares[i]) for i in factored]
-    torch._foreach_lerp_(rows, [square.mean(-1) for square in in_keras_layout], new_share)
-    torch._foreach_lerp_(columns, [square.mean(-2) for square in in_keras_layout], new_share)
+    arithmetic.lerp_(rows, [square.mean(-1) for square in in_keras_layout], new_share)
+    arithmetic.lerp_(columns, [square.mean(-2) for square in in_keras_layout], new_share)
     shares = torch._foreach_div(rows, [row.mean(-1, keepdim=True) for row in rows])
     products = [
         weights[i].in_torch_layout(share.unsqueeze(-1) * column.unsqueeze(-2))

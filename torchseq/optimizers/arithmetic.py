@@ -28,3 +28,21 @@ def add_ratios_(targets: list[Tensor], numerators: Any, denominators: Any, facto
         torch._foreach_add_(targets, ratios)
     else:
         torch._foreach_addcdiv_(targets, numerators, denominators, value=factor)
+
+
+def add_number_(targets: list[Tensor], number: Any) -> None:
+    """Compute `targets += number`."""
+    if isinstance(number, Tensor):
+        for target in targets:
+            target.add_(number)
+    else:
+        torch._foreach_add_(targets, number)
+
+
+def lerp_(targets: list[Tensor], values: Any, share: Any) -> None:
+    """Compute `targets += share * (values - targets)`."""
+    if isinstance(share, Tensor):
+        differences = torch._foreach_sub(values, targets)
+        add_scaled_(targets, differences, share)
+    else:
+        torch._foreach_lerp_(targets, values, share)

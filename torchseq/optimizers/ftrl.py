@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchseq.base import arguments
 from torchseq.base.types import Config
+from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 from torchseq.optimizers.rounding import number_type
 
@@ -101,7 +102,7 @@ class Ftrl(Optimizer):
         shrunk = torch._foreach_add(grads, params, alpha=shrinkage) if shrinkage else grads
         torch._foreach_add_(linears, torch._foreach_addcmul(shrunk, growths, params, value=-1))
         torch._foreach_div_(after, learning_rate)
-        torch._foreach_add_(after, penalty)
+        arithmetic.add_number_(after, penalty)
         weights = self._beyond_l1(linears)
         torch._foreach_div_(weights, after)
         torch._foreach_copy_(params, weights)

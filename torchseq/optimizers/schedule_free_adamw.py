@@ -84,7 +84,7 @@ class ScheduleFreeAdamW(Optimizer):
         torch._foreach_div_(roots, missing_root)
         torch._foreach_add_(roots, self.epsilon)
         arithmetic.add_ratios_(points, grads, roots, -rate)
-        torch._foreach_lerp_(params, points, share)
+        arithmetic.lerp_(params, points, share)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchseq.base import islands
 from torchseq.layers.recurrent import gru_kernel
 
 _FUNCTIONS: dict[str, Any] = {
@@ -42,9 +43,23 @@ def run(
         The outputs, `(batch, time, units)`, and the last states.
     """
     inputs, states, weights = _in_one_dtype(inputs, states, weights)
+    outputs, *last = islands.island(
+        lambda given, *others: _run(
+            kernel, given, list(others[: len(states)]), list(others[len(states) :])
+        ),
+        inputs,
+        *states,
+        *weights,
+    )
+    return outputs, last
+
+
+def _run(
+    kernel: str, inputs: Tensor, states: list[Tensor], weights: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return the outputs and the last states."""
     if kernel == "gru" and gru_kernel.fits(inputs, weights):
-        outputs, hidden = gru_kernel.gru(inputs, states[0], weights)
-        return outputs, [hidden]
+        return list(gru_kernel.gru(inputs, states[0], weights))
     if inputs.is_cuda:
         weights = _in_one_chunk(weights)
     first = [state.unsqueeze(0).contiguous() for state in states]  # (layers, batch, units)
@@ -59,7 +74,7 @@ def run(
         False,  # bidirectional
         True,  # batch first
     )
-    return outputs, [state.squeeze(0) for state in last]
+    return [outputs, *(state.squeeze(0) for state in last)]
 
 
 def _in_one_dtype(
@@ -142,7 +157,7 @@ def _is_known(condition: Tensor) -> bool:
 
     On a GPU the host would have to wait, and a compiled graph must not depend on values.
     """
-    if condition.device.type != "cpu" or torch.compiler.is_compiling():
+    if condition.device.type != "cpu" or islands.is_tracing():
         return False
     return bool(condition.all())
 

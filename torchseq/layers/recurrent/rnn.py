@@ -181,7 +181,9 @@ class RNN(Layer):
                 f"Layer {self.name!r} ({type(self).__name__}): `initial_state` must have one entry "
                 f"per state, {len(self.state_size)}; got {len(states)}."
             )
-        dtype = dtypes.torch_dtype(getattr(self.cell, "compute_dtype", self.compute_dtype))
+        policy = getattr(self.cell, "dtype_policy", self.dtype_policy)
+        is_mixed = policy.compute_dtype != policy.variable_dtype  # then this layer's policy rules
+        dtype = dtypes.torch_dtype(self.compute_dtype if is_mixed else policy.compute_dtype)
         placed = [as_tensor(state).to(sequences.device, dtype) for state in leaves(states)]
         return packed_as(states, placed)  # type: ignore[no-any-return]
 

@@ -136,6 +136,11 @@ class Bidirectional(Layer):
         return merged
 
     def _merged(self, forward: Tensor, backward: Tensor) -> Any:
+        dtype = self._compute_dtype
+        forward, backward = (
+            each.to(dtype) if each.dtype is not dtype and self._casts(each) else each
+            for each in (forward, backward)
+        )
         if self.merge_mode == "concat":
             return torch.cat([forward, backward], dim=-1)
         if self.merge_mode == "sum":

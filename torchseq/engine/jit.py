@@ -1,0 +1,37 @@
+"""What `jit_compile` of `compile` means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+_NAMES = ("backend", "mode", "options")
+
+
+def options_of(jit_compile: Any) -> Mapping[str, Any] | bool:
+    """Return the compiler's options, or False if steps run eagerly.
+
+    "auto" runs eagerly, because to compile takes seconds, more than most fits on a CPU gain. The
+    environment variable `TORCHSEQ_JIT` turns it on: `1`, or the name of a backend.
+
+    Raises:
+        ValueError: for anything but a bool, "auto" or a dict with known keys.
+    """
+    if jit_compile == "auto" or jit_compile is None:
+        wanted = os.environ.get("TORCHSEQ_JIT", "")
+        jit_compile = {"": False, "0": False, "1": True}.get(wanted, {"backend": wanted})
+    if isinstance(jit_compile, Mapping):
+        unknown = sorted(set(jit_compile) - set(_NAMES))
+        if unknown:
+            raise ValueError(
+                f"compile: `jit_compile` as a dict must have keys among {list(_NAMES)}; got "
+                f"{unknown}."
+            )
+        return dict(jit_compile)
+    if not isinstance(jit_compile, bool):
+        raise ValueError(
+            "compile: `jit_compile` must be True, False, 'auto' or a dict of torch.compile's "
+            f"options; got jit_compile={jit_compile!r}."
+        )
+    return {} if jit_compile else False
