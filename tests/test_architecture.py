@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "torchseq"
 BASE = {"base"}
 SMALL = {"activations", "initializers", "regularizers", "constraints"}
 RANK_1 = SMALL | {"data", "losses", "optimizers", "callbacks", "ops", "saving", "datasets"}
-BELOW_MODELS = BASE | RANK_1 | {"layers", "metrics", "engine"}
+BELOW_MODELS = BASE | RANK_1 | {"layers", "metrics", "distribution", "engine"}
 
 
 class Unit(NamedTuple):
@@ -32,13 +32,17 @@ UNITS = {
     **{name: Unit(1, BASE) for name in RANK_1},
     "layers": Unit(2, BASE | SMALL | {"data"}),
     "metrics": Unit(2, BASE | {"losses"}),
-    "engine": Unit(3, BASE | {"data", "losses", "metrics", "optimizers", "callbacks"}),
+    "distribution": Unit(2, BASE | {"data"}),
+    "engine": Unit(
+        3, BASE | {"data", "losses", "metrics", "optimizers", "callbacks", "distribution"}
+    ),
     "models": Unit(4, BELOW_MODELS),
 }
 NAMESPACE = Unit(4.5, BELOW_MODELS | {"models"})
 
 # Where a number may leave the device, or is not on one: path (a folder ends in /) -> why.
 HOST_COPIES = {
+    "base/process.py": "row counts of processes, which are on the host",
     "base/registry.py": "a config is text; arrays and tensors in it are written out",
     "base/variable.py": "get_weights and Variable.numpy() hand arrays to the user",
     "callbacks/packing.py": "files hold host memory",

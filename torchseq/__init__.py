@@ -6,24 +6,27 @@ from torchseq import (
     config,
     constraints,
     datasets,
+    distribution,
+    dtype_policies,
     initializers,
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     optimizers,
     regularizers,
     saving,
     utils,
 )
-from torchseq.base.dtypes import DTypePolicy
+from torchseq.base.dtypes import DTypePolicy, FloatDTypePolicy
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.variable import Variable
 from torchseq.initializers import Initializer
 from torchseq.layers import Input, InputSpec, Layer
 from torchseq.losses import Loss
 from torchseq.metrics import Metric
-from torchseq.models import Sequential
+from torchseq.models import Model, Sequential
 from torchseq.optimizers import Optimizer
 from torchseq.regularizers import Regularizer
 
@@ -31,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DTypePolicy",
+    "FloatDTypePolicy",
     "Initializer",
     "Input",
     "InputSpec",
@@ -38,6 +42,7 @@ __all__ = [
     "Layer",
     "Loss",
     "Metric",
+    "Model",
     "Optimizer",
     "Regularizer",
     "Sequential",
@@ -47,10 +52,13 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "distribution",
+    "dtype_policies",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "optimizers",
     "regularizers",

@@ -247,4 +247,4 @@ def test_memory_of_predict_is_that_of_its_outputs() -> None:
 
     outputs = model.predict(many(count), verbose=0, callbacks=[Peak()])
     assert outputs.nbytes == 64 * count * width * 4
-    assert peak - before < 1.5 * outputs.nbytes
+    assert peak - before < 1.9 * outputs.nbytes  # a second copy would be 2

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from torchseq.base import process
+
 _FLOAT_TYPES = ("bfloat16", "float16", "float32", "float64")
 _DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -87,7 +89,8 @@ def device() -> torch.device:
     """
     chosen = torch.get_default_device()
     if chosen.type == "cpu" and torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
+        own = process.local_index()  # of several processes, each has a GPU of its own
+        return torch.device("cuda", torch.cuda.current_device() if own is None else own)
     return chosen
 
 

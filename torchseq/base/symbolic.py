@@ -5,7 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from torchseq.base import naming
+from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.types import Shape
+
+_EXAMPLE = """
+
+    class Net(torchseq.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = layers.Dense(64, activation="relu")
+            self.head = layers.Dense(1)
+
+        def call(self, inputs):
+            hidden = self.hidden(inputs)
+            return self.head(torch.cat([inputs, hidden], -1))
+
+    model = Net()  # compile, fit, evaluate, predict, save as ever; or a layer of a Sequential
+"""
 
 
 class KerasTensor:
@@ -42,3 +58,16 @@ class KerasTensor:
             f"<KerasTensor shape={self.shape}, dtype={self.dtype}, sparse=False, "
             f"ragged=False, name={self.name}>"
         )
+
+
+def functional_error(owner: str, what: str) -> UnsupportedFeatureError:
+    """Return the error for a use of the Functional API, which says how to write it instead.
+
+    Args:
+        owner: who was used so.
+        what: what must hold, and what came.
+    """
+    return UnsupportedFeatureError(
+        f"{owner}: {what} There is no Functional API: put the layers into a Sequential, or write "
+        f"the graph as the `call` of a Model, or the `forward` of an nn.Module:{_EXAMPLE}"
+    )

@@ -14,10 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import dtypes, naming, settings
+from torchseq.base import dtypes, naming, pieces, settings
 from torchseq.base.types import Shape
 
 Conversion: TypeAlias = Callable[[Tensor], Tensor]
+
+
+# What floating variables are cast to when they are read: set by a layer with a mixed policy.
+reading_dtype: list[torch.dtype | None] = [None]
 
 
 class _Holder:
@@ -46,6 +50,7 @@ class Variable:
 
     regularizer: Any = None
     constraint: Any = None
+    autocast = True  # whether a layer with a mixed policy reads it in its compute dtype
 
     def __init__(
         self,
@@ -128,6 +133,21 @@ class Variable:
     @property
     def value(self) -> Tensor:
         """The tensor in Keras's layout; gradients flow through it to the parameter."""
+        value = self._exact()
+        dtype = reading_dtype[0]
+        if dtype is None or not (self.autocast and value.is_floating_point()):
+            return self._with_gradient(value)
+        return value.to(dtype)
+
+    def _with_gradient(self, value: Tensor) -> Tensor:
+        """Let the parameter's gradient be found at `value.grad`, also where `value` is a view."""
+        parameter = self.tensor
+        if value is not parameter and parameter.is_leaf and parameter.grad is not None:
+            value.grad = self.in_keras_layout(parameter.grad)
+        return value
+
+    def _exact(self) -> Tensor:
+        """Return the tensor in Keras's layout and in its own dtype."""
         return self.in_keras_layout(self.tensor)
 
     def in_keras_layout(self, tensor: Tensor) -> Tensor:
@@ -150,16 +170,18 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes, in Keras's order."""
-        return tuple(self.value.shape)
+        return tuple(self._exact().shape)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self.value.ndim
+        return self._exact().ndim
 
     @property
     def dtype(self) -> str:
-        """Dtype name, such as `"float32"`."""
+        """Dtype name, such as `"float32"`; that of what is read now, as in Keras."""
+        if reading_dtype[0] is not None:
+            return dtypes.name_of(self.value.dtype)
         return dtypes.name_of(self.tensor.dtype)
 
     @property
@@ -180,7 +202,7 @@ class Variable:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """Return a copy of the values as an array on the host."""
-        value = self.value.detach()
+        value = self.in_keras_layout(pieces.whole(self.tensor.detach()))
         if value.dtype == torch.bfloat16:  # NumPy has no such dtype
             value = value.float()
         return np.array(value.cpu().numpy())
@@ -201,16 +223,17 @@ class Variable:
                 f"got shape {tuple(source.shape)}."
             )
         with torch.no_grad():
-            self.tensor.copy_(self.in_torch_layout(source))
+            tensor = self.tensor
+            tensor.copy_(pieces.cut_as(self.in_torch_layout(source), tensor))
         return self
 
     def assign_add(self, value: Any) -> Variable:
         """Add to the values, in place."""
-        return self.assign(self.value.detach() + as_tensor(value))
+        return self.assign(self._exact().detach() + as_tensor(value))
 
     def assign_sub(self, value: Any) -> Variable:
         """Subtract from the values, in place."""
-        return self.assign(self.value.detach() - as_tensor(value))
+        return self.assign(self._exact().detach() - as_tensor(value))
 
     # As a tensor among tensors.
 

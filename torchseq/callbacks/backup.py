@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchseq.base import arguments
+from torchseq.base import arguments, process
 from torchseq.base.atomic import atomic_path
 from torchseq.base.errors import FileFormatError
 from torchseq.callbacks import packing
@@ -86,9 +86,10 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._forget()
-        for path in self._leftovers():
-            path.unlink(missing_ok=True)
-        state = self._read()
+        if process.is_first():
+            for path in self._leftovers():
+                path.unlink(missing_ok=True)
+        state = process.from_first(self._read)
         if state is None:
             return
         self._check(state)
@@ -177,6 +178,8 @@ class BackupAndRestore(Callback):
         is_finished = self._epochs_done >= epochs or self.model.stop_training
         if not (is_finished and self.delete_checkpoint and self._folder.is_dir()):
             return
+        if not process.is_first():
+            return
         # The older one first: a kill in between must not leave it as the only one.
         for path in (self._folder / _PREVIOUS, self._folder / _LATEST):
             path.unlink(missing_ok=True)
@@ -194,6 +197,8 @@ class BackupAndRestore(Callback):
             "counts": (self._batches_since_save, self._last_batch),
             "steps": (self.params or {}).get("steps"),
         }
+        if not process.is_first():
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         latest = self._folder / _LATEST
         if self.double_checkpoint and latest.exists():

@@ -35,6 +35,8 @@ class Callback:
     _model: Any = None
     _kept: tuple[str, ...] = ()  # attributes that `state_dict` has
     runs_last = False  # whether hooks of this kind run after those of all other callbacks
+    runs_in_all = False  # of several processes; else the first one runs it for all
+    only_shows = False  # whether it changes nothing of model and training
 
     def __init__(self) -> None:
         self.params = None

@@ -39,6 +39,8 @@ class CSVLogger(Callback):
     Source: keras.callbacks.CSVLogger; the files are the same to the byte.
     """
 
+    only_shows = True
+
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
     ):
@@ -150,6 +152,8 @@ class RemoteMonitor(Callback):
     none, and waits for a server without end where this gives up after 10 seconds. Not sent: NaN
     and infinite values, which JSON lacks; they are sent as null.
     """
+
+    only_shows = True
 
     def __init__(
         self,

@@ -26,6 +26,8 @@ class ProgbarLogger(Callback):
     Source: keras.callbacks.ProgbarLogger. The finished lines are Keras's; the bar is tqdm's.
     """
 
+    only_shows = True
+
     def __init__(self) -> None:
         super().__init__()
         self.seen = 0

@@ -10,6 +10,7 @@ from torchseq.callbacks.backup import BackupAndRestore
 from torchseq.callbacks.callback import HOOKS, Callback, listener
 from torchseq.callbacks.history import History
 from torchseq.callbacks.progress import ProgbarLogger
+from torchseq.callbacks.sharing import shared
 
 
 class CallbackList(Callback):
@@ -74,7 +75,7 @@ class CallbackList(Callback):
 
     def _listening(self, hook: str) -> list[Callable[..., Any]]:
         ordered = sorted(self.callbacks, key=lambda callback: callback.runs_last)
-        found = [listener(callback, hook) for callback in ordered]
+        found = [shared(callback, listener(callback, hook)) for callback in ordered]
         return [function for function in found if function is not None]
 
     def wants(self, hook: str) -> bool:

@@ -47,6 +47,8 @@ class TensorBoard(Callback):
     `add_embedding`, and profiles to torch's format, where Keras on torch has none.
     """
 
+    only_shows = True
+
     _kept = ("_train_batch",)
 
     def __init__(

@@ -127,6 +127,7 @@ class Epochs:
         set_random_state(state["random"])
         for _ in islice(self._next_pass(), state["num_seen"]):
             self._num_seen += 1
+        self.source.forget_batches()
 
     def end_epoch(self) -> None:
         """Let the epoch that was sought have no more batches."""

@@ -85,15 +85,20 @@ class DatasetSource(StreamSource):
 
     def peek(self) -> Any:
         """Return a batch of the first sample."""
-        return next(iter(self._loader([[0]])))
+        return next(iter(self.load([[0]])))
 
     def items(self, seed: int | None) -> Iterator[Any]:
         """Yield the batches of one pass; the order is that of an array of the same length."""
+        return iter(self.load(self.index_batches(seed)))
+
+    def index_batches(self, seed: int | None) -> list[list[int]]:
+        """Return the indices of the samples in each batch of one pass."""
         order = torch.arange(self.num_samples)
         if seed is not None and self.has_order:
             order = shuffled(self.num_samples, self.batch_size, self.shuffle, seed)
-        return iter(self._loader([part.tolist() for part in order.split(self.batch_size)]))
+        return [part.tolist() for part in order.split(self.batch_size)]
 
-    def _loader(self, batches: list[list[int]]) -> DataLoader[Any]:
+    def load(self, batches: list[list[int]]) -> DataLoader[Any]:
+        """Return what yields the batches of these samples."""
         # Its own generator, so that the global one goes on as with any other data.
         return DataLoader(self.dataset, batch_sampler=batches, generator=torch.Generator())

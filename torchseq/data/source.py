@@ -47,6 +47,9 @@ class Source(ABC):
     def skip_passes(self, count: int) -> None:  # noqa: B027
         """Hear that a fit goes on after so many passes, which another process made."""
 
+    def forget_batches(self) -> None:  # noqa: B027
+        """Hear that the batches that a pass yielded so far were not used."""
+
     # Keras tells a PyDataset where epochs begin and end. Other sources need not know.
 
     def restart(self) -> None:  # noqa: B027

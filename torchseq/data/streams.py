@@ -69,7 +69,7 @@ class StreamSource(Source):
         is_empty = True
         for item in self.items(seed):
             is_empty = False
-            yield self._on_device(self._host_batch(item))
+            yield self.batch_of(item)
         if is_empty:
             raise self.emptiness()
 
@@ -78,6 +78,10 @@ class StreamSource(Source):
         return ValueError(
             f"{self.owner}: the {self.noun} must yield at least one batch; it is empty."
         )
+
+    def batch_of(self, item: Any) -> Batch:
+        """Return an item of the stream as a batch on the device."""
+        return self._on_device(self._host_batch(item))
 
     def _host_batch(self, item: Any) -> Batch:
         x, y, weight = unpack(item, f"{self.owner}: a batch of the {self.noun}")

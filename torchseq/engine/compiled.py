@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from torch import nn
@@ -10,7 +9,9 @@ from torch import nn
 from torchseq import optimizers
 from torchseq.base import arguments, registry
 from torchseq.base.types import Config
+from torchseq.engine import jit
 from torchseq.engine.objective import Objective
+from torchseq.engine.whole_step import WholeStep
 
 
 class Compiled:
@@ -25,6 +26,13 @@ class Compiled:
         self.stop_training = False
         self._objective: Objective | None = None
         self._compile_arguments: Config = {}
+        self.jit_compile: Any = False
+        self._whole_step: WholeStep | None = None
+        self._reports: Any = None  # of a model that overrides how it trains; made when it does
+        self._forget_functions()
+
+    def _forget_functions(self) -> None:
+        self.train_function = self.test_function = self.predict_function = None
 
     def compile(
         self,
@@ -48,26 +56,28 @@ class Compiled:
             loss_weights: factor of the loss.
             metrics: list of names, objects or callables.
             weighted_metrics: the same, weighted by sample and class weights.
-            run_eagerly: accepted for Keras's sake; steps run eagerly.
-            steps_per_execution: accepted for Keras's sake; hooks run after every step.
-            jit_compile: compiled steps are not offered yet; True warns.
-            auto_scale_loss: scale the loss in float16.
+            run_eagerly: never compile steps, whatever `jit_compile` says.
+            steps_per_execution: batches for which callbacks' batch hooks run once, with the index
+                of the first and that of the last, as if the last group of an epoch were full.
+            jit_compile: True to compile whole steps into graphs, or the `backend`, `mode` and
+                `options` of `torch.compile` as a dict. False and "auto" run eagerly, unless the
+                environment has `TORCHSEQ_JIT=1`, which turns "auto" into True.
+            auto_scale_loss: under the policy "mixed_float16", put the optimizer into a
+                `LossScaleOptimizer`.
 
         Raises:
             ValueError: for a name that is not known, with the nearest known ones.
         """
         arguments.positive_integer("compile", "steps_per_execution", steps_per_execution)
-        if jit_compile is True:
-            warnings.warn(
-                "compile: steps run eagerly; jit_compile is not offered yet.", stacklevel=2
-            )
+        self.jit_compile = False if run_eagerly else jit.options_of(jit_compile)
+        self._whole_step = None
+        self._forget_functions()
         new_optimizer = self._compiled_optimizer(optimizer)
         self._objective = Objective(loss, loss_weights, metrics, weighted_metrics)
-        self.optimizer = new_optimizer
+        self.optimizer = self._scaled(new_optimizer) if auto_scale_loss else new_optimizer
         self.loss = _Held(loss) if isinstance(loss, nn.Module) else loss
         self.run_eagerly = run_eagerly
         self.steps_per_execution = steps_per_execution
-        self.jit_compile = False
         self.stop_training = False
         self.compiled = True
         self._compile_arguments = {
@@ -78,7 +88,7 @@ class Compiled:
             "weighted_metrics": weighted_metrics,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
-            "jit_compile": False,
+            "jit_compile": jit_compile if isinstance(jit_compile, bool | dict) else False,
         }
 
     def _compiled_optimizer(self, identifier: Any) -> Any:
@@ -88,6 +98,19 @@ class Compiled:
             optimizer = optimizer.twin() if optimizer.trains_others(weights) else optimizer
             optimizer.build(weights)  # says now whether it holds weights of this model
         return optimizer
+
+    def _scaled(self, optimizer: Any) -> Any:
+        """Return the optimizer with loss scaling, if the model's policy needs it."""
+        policy = self.dtype_policy.name  # type: ignore[attr-defined]
+        if policy != "mixed_float16" or isinstance(optimizer, optimizers.LossScaleOptimizer):
+            return optimizer
+        if isinstance(optimizer, optimizers.TorchOptimizer):
+            raise ValueError(
+                "compile: under the policy 'mixed_float16' the optimizer must be one of "
+                f"torchseq's, whose loss can be scaled; got {optimizer!r}. Use one of those, or "
+                "the policy 'mixed_bfloat16', which needs no scaling, or auto_scale_loss=False."
+            )
+        return optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
 
     def _end_epoch(self) -> None:
         """Step a torch scheduler that steps once per epoch."""

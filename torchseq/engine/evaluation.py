@@ -44,7 +44,7 @@ class Evaluating(Preparing):
         Raises:
             ValueError: if the model is not compiled, or data and model do not fit.
         """
-        objective = self._need_objective("evaluate")
+        self._need_objective("evaluate")
         source = self._source("evaluate", x, y, sample_weight, batch_size, steps)
         step = self._prepare(source)
         batches = Epochs(source, steps)
@@ -53,19 +53,19 @@ class Evaluating(Preparing):
             results = self._evaluate(batches, step, callbacks)
         finally:
             callbacks.close()
-        return returned(objective, results, return_dict)
+        return returned(self._results("evaluate"), results, return_dict)
 
     def _evaluate(self, batches: Epochs, step: Step, callbacks: Any) -> dict[str, Any]:
-        objective = self._need_objective("evaluate")
+        measured = self._results("evaluate")
         self.stop_evaluating = False
         batches.source.restart()
         callbacks.on_test_begin({})
-        objective.reset()
+        measured.reset()
         try:
             with mode(self, False):  # type: ignore[arg-type]
                 self._run("test", batches, step.test, callbacks, lambda: self.stop_evaluating)
         finally:
             batches.close()
-        results = objective.read()
+        results: dict[str, Any] = measured.read()
         callbacks.on_test_end(results)
         return results

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchseq.base import process
 from torchseq.base.modes import mode
 from torchseq.callbacks import History
 from torchseq.data import adapters, arrays
 from torchseq.data.epochs import Epochs
+from torchseq.distribution.runs import current
 from torchseq.engine import checks
 from torchseq.engine.evaluation import Evaluating
 from torchseq.engine.resuming import Position, Resumable
@@ -83,7 +85,8 @@ class Fitting(Evaluating, Resumable):
             "fit", x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
         )
         update = self._update(self._prepare(source))
-        batches = Epochs(source, steps_per_epoch, _fresh_seed() if source.has_order else None)
+        seed = process.from_first(_fresh_seed) if source.has_order else None
+        batches = Epochs(source, steps_per_epoch, seed)
         validate = self._validation(
             validation_data, validation_batch_size or batch_size, validation_steps
         )
@@ -106,7 +109,7 @@ class Fitting(Evaluating, Resumable):
             callbacks.close()
             batches.close()
             self._position = None
-        if epochs > 0:
+        if epochs > 0 and self.optimizer is not None:
             self.optimizer.finalize_variable_values()
         callbacks.on_train_end(position.logs)
         return self.history
@@ -121,16 +124,16 @@ class Fitting(Evaluating, Resumable):
         callbacks: Any,
     ) -> None:
         """Run the epochs that are left, until one of them asks to stop."""
-        objective = self._need_objective("fit")
+        results = self._results("fit")
         for epoch in position.epochs(epochs):
             if not position.step:
-                objective.reset()
+                results.reset()
             callbacks.on_epoch_begin(epoch, {})
             with mode(self, True):  # type: ignore[arg-type]
                 self._train_epoch(position.batches, update, callbacks, position.take_step())
-            logs = objective.read()
+            logs = results.read()
             if validate is not None and _is_due(epoch, validation_freq):
-                logs = objective.with_validation(logs, validate(callbacks))
+                logs = results.with_validation(logs, validate(callbacks))
             callbacks.on_epoch_end(epoch, logs)
             position.logs = logs
             if self.stop_training:
@@ -141,6 +144,9 @@ class Fitting(Evaluating, Resumable):
     ) -> None:
         self._run("train", batches, update, callbacks, lambda: self.stop_training, first)
         self._end_epoch()
+        run = current()
+        if run is not None:
+            run.end_epoch(self)  # type: ignore[arg-type]
 
     def _validation(
         self, data: Any, batch_size: int | None, steps: int | None

@@ -88,7 +88,9 @@ def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any
     """Return the graph without writes, but those to the given tensors at its end."""
     table = None
     if options.get("backend", "inductor") == "inductor":
+        optional.late("torch._inductor.lowering")  # which the table takes for imported
         table = optional.late("torch._inductor.decomposition").select_decomp_table()
+        table = {op: taken for op, taken in table.items() if _name(op) not in _OPAQUE}
     return optional.late("torch.fx.experimental.proxy_tensor").make_fx(
         torch.func.functionalize(graph, remove="mutations"),
         decomposition_table=table,
@@ -116,10 +118,14 @@ _OPAQUE = (
 def _keep_opaque(graph: Any) -> None:
     """Let torch's kernels compute what Inductor's compute slowly."""
     for node in graph.graph.nodes:
-        name = getattr(node.target, "__name__", "").removesuffix(".default")
+        name = _name(node.target)
         if node.op == "call_function" and name in _OPAQUE and _is_on_cpu(node):
             node.target = _opaque(name)
     graph.recompile()
+
+
+def _name(operation: Any) -> str:
+    return str(getattr(operation, "__name__", "")).removesuffix(".default")
 
 
 def _is_on_cpu(node: Any) -> bool:

@@ -64,6 +64,10 @@ class DeviceLogs(dict[str, Any]):
             compute, self._compute = self._compute, None
             super().update(compute())
 
+    def unread(self) -> DeviceLogs:
+        """Return logs that are read by themselves, if these were not read yet."""
+        return self if self._compute is None else DeviceLogs(list(self.keys()), self._compute)
+
     def __getitem__(self, key: str) -> Any:
         self._read()
         return super().__getitem__(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from torchseq.data.source import Batch
@@ -40,6 +41,44 @@ def run_batches(
         step(*batch)
         if end is not None:
             end(index, logs())
+        if should_stop():
+            return
+
+
+def run_groups(
+    phase: str,
+    batches: Iterable[Batch],
+    step: Callable[[list[Batch]], Any],
+    callbacks: Any,
+    logs: Callable[[], Any],
+    should_stop: Callable[[], bool],
+    first: int,
+    size: int,
+) -> None:
+    """Run a step on groups of batches, with the batch hooks around each.
+
+    Args:
+        phase: as of `run_batches`.
+        batches: of one epoch.
+        step: called with a list of batches.
+        callbacks: a CallbackList.
+        logs: makes the logs of a group's end.
+        should_stop: asked after each group.
+        first: index of the first batch.
+        size: batches in a group; the last one may have fewer.
+
+    Source: keras.src.trainers.epoch_iterator, whose indices are those of full groups.
+    """
+    begin = _hook(callbacks, f"on_{phase}_batch_begin")
+    end = _hook(callbacks, f"on_{phase}_batch_end")
+    remaining = iter(batches)
+    while group := list(islice(remaining, size)):
+        if begin is not None:
+            begin(first, {})
+        step(group)
+        if end is not None:
+            end(first + size - 1, logs())
+        first += size
         if should_stop():
             return
 

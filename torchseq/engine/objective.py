@@ -104,6 +104,7 @@ class Objective:
                 total = total * self.loss_weight
         if model.collects_losses:
             for loss in model.losses:
+                loss = loss.sum() if isinstance(loss, Tensor) and loss.ndim else loss
                 total = loss if total is None else total + loss
         if total is None:
             raise ValueError(
@@ -140,7 +141,8 @@ class Objective:
 
     def read(self) -> logs.ReadLogs:
         """Return name -> number, sorted, as logs and history have it; the one copy to the host."""
-        return logs.read(self._in_log_order(self.results()))
+        with merging.merged_states(self.all_metrics()):
+            return logs.read(self._in_log_order(self.results()))
 
     def _in_log_order(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Return results sorted by metric, with those of a dict in its place."""
@@ -191,6 +193,10 @@ class LossMean(metrics.Mean):
     def count_samples(self, size: int) -> None:
         """Count samples whose loss is in the sum."""
         self._samples += size
+
+    def num_samples(self) -> Tensor:
+        """Return the number of samples, on the device."""
+        return self.count.tensor + self._samples
 
     def reset_state(self) -> None:
         """Forget all batches."""

@@ -13,8 +13,10 @@ from torchseq.base.modes import mode
 from torchseq.data.arrays import ArraySource
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.epochs import Epochs
-from torchseq.engine import gather
-from torchseq.engine.loop import run_batches
+from torchseq.data.source import Batch
+from torchseq.distribution.runs import current, whole_weights
+from torchseq.engine import gather, hooks
+from torchseq.engine.loop import run_batches, run_groups
 from torchseq.engine.preparation import Preparing
 
 _DEFAULT_BATCH_SIZE = 32
@@ -60,20 +62,30 @@ class Predicting(Preparing):
         outputs = gather.Gatherer(source.num_samples, batches.num_batches)
         self.stop_predicting = False
 
-        def step(inputs: Tensor, *targets: Any) -> None:
-            outputs.add(self._outputs_of(inputs))
+        run = current()
+        outputs_of = self._outputs_of if run is None else run.outputs(self, source)
 
+        def step(inputs: Tensor, *targets: Any) -> None:
+            outputs.add(outputs_of(inputs))
+
+        def several(group: list[Batch]) -> None:
+            outputs.add(outputs_of(*[batch[0] for batch in group]))
+
+        def logs() -> Any:
+            return {"outputs": outputs.latest}
+
+        def should_stop() -> bool:
+            return self.stop_predicting
+
+        size = self.steps_per_execution
         callbacks.on_predict_begin({})
         try:
             with mode(self, False):  # type: ignore[arg-type]
-                run_batches(
-                    "predict",
-                    batches.epoch(),
-                    step,
-                    callbacks,
-                    lambda: {"outputs": outputs.latest},
-                    lambda: self.stop_predicting,
-                )
+                rest = (callbacks, logs, should_stop, 0)
+                if size == 1:
+                    run_batches("predict", batches.epoch(), step, *rest)
+                else:
+                    run_groups("predict", batches.epoch(), several, *rest, size)
         finally:
             callbacks.close()
             batches.close()
@@ -98,9 +110,13 @@ class Predicting(Preparing):
 
     def _predict_rows(self, rows: Tensor) -> Any:
         """Return the outputs of one batch, without a loop."""
-        with mode(self, False):  # type: ignore[arg-type]
+        with whole_weights(self), mode(self, False):  # type: ignore[arg-type]
             return gather.copied(self._outputs_of(move(rows, self._device())))
 
-    def _outputs_of(self, inputs: Tensor) -> Any:
+    def _outputs_of(self, *inputs: Tensor) -> Any:
+        """Return the outputs for one batch, or those for several as one."""
+        if hooks.overrides(self, hooks.PREDICTION):
+            function = self.make_predict_function() or self.predict_function
+            return function(list(inputs))
         with torch.inference_mode():
-            return self(inputs)  # type: ignore[operator]
+            return hooks.joined([self(batch) for batch in inputs])  # type: ignore[operator]

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchseq.base import pieces, process
 from torchseq.base.random_state import get_random_state, set_random_state
 from torchseq.data.epochs import Epochs
 from torchseq.engine.objective import Objective
+from torchseq.metrics import merging
 from torchseq.optimizers import TorchOptimizer
 
 
@@ -68,6 +70,8 @@ class Resumable:
             Numbers, text and tensors, nested. The tensors are the model's own: copy them.
         """
         position = self._need_position()
+        size = position.batches.num_batches
+        step = step if size is None else min(step, size)  # the last group of batches may be smaller
         return {
             "epoch": epoch,
             "step": step,
@@ -125,7 +129,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
             f"get_fit_state: the model's state_dict must hold tensors; {strange} do not. Keep "
             "them out of the modules' extra state."
         )
-    return {key: value.detach() for key, value in found.items()}
+    return {key: pieces.whole(value.detach()) for key, value in found.items()}
 
 
 def _load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -136,7 +140,8 @@ def _load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         "model",
     )
     buffers = dict(model.named_buffers())
-    model.load_state_dict({key: tensors[key] for key in model.state_dict()})
+    own = model.state_dict()
+    model.load_state_dict({key: pieces.cut_as(tensors[key], value) for key, value in own.items()})
     with torch.no_grad():
         for key in buffers.keys() - model.state_dict().keys():
             buffers[key].copy_(tensors[key])
@@ -146,7 +151,7 @@ def _optimizer_state(optimizer: Any) -> Any:
     # One of torch's has state that is in none of Keras's variables, such as a scheduler's.
     if isinstance(optimizer, TorchOptimizer):
         return optimizer.saved_state()
-    return [variable.value.detach() for variable in optimizer.variables]
+    return [pieces.whole(variable.value.detach()) for variable in optimizer.variables]
 
 
 def _load_optimizer(optimizer: Any, saved: Any) -> None:
@@ -185,9 +190,18 @@ def _check(present: dict[Any, Any], given: dict[Any, Any], owner: str) -> None:
 
 
 def _metric_states(objective: Objective | None) -> list[dict[str, Any]]:
-    return [
-        {**dict(metric.named_buffers()), **metric.state_dict()} for metric in _metrics(objective)
-    ]
+    """Return the states, those of all processes together."""
+    metrics = _metrics(objective)
+    with merging.merged_states(metrics):
+        return [
+            _copied({**dict(metric.named_buffers()), **metric.state_dict()}) for metric in metrics
+        ]
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()
+    }
 
 
 def _load_metric_states(objective: Objective | None, states: list[dict[str, Any]]) -> None:
@@ -202,6 +216,8 @@ def _load_metric_states(objective: Objective | None, states: list[dict[str, Any]
             metric.load_state_dict({key: state[key] for key in metric.state_dict()})
             for key, buffer in metric.named_buffers():
                 buffer.copy_(state[key])
+            if not process.is_first():  # which has the sums of all processes
+                metric.reset_state()  # type: ignore[operator]
 
 
 def _metrics(objective: Objective | None) -> list[nn.Module]:

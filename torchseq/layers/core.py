@@ -289,6 +289,8 @@ class Lambda(Layer):
         saved, and a named function must be registered or passed in `custom_objects` for loading.
     """
 
+    _casts_on_read = True  # the function decides what dtype comes out
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -389,7 +391,7 @@ class TorchModuleWrapper(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Let lazy modules make their weights, by a run on zeros."""
-        shapes.build_sublayers(self, input_shape, self._declared_dtype or self._compute_dtype)
+        shapes.build_sublayers(self, input_shape, self._dtype_of_input())
         if not self._trainable:
             self.trainable = False
 

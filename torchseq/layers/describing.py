@@ -6,10 +6,13 @@ Every argument is kept as an attribute of the same name, so no layer writes its 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from torchseq.base import dtypes, registry
+from torchseq.base import registry
 from torchseq.base.types import Config
+
+_Method = TypeVar("_Method", bound=Callable[..., Config])
 
 # What `Layer` keeps; `weights` is its property, whatever an argument of that name was.
 _KEPT_BY_LAYER = frozenset(
@@ -30,20 +33,32 @@ def constructor_arguments(cls: type, base: type) -> tuple[str, ...]:
     return tuple(names)
 
 
+def from_signature(get_config: _Method) -> _Method:
+    """Mark a `get_config` that knows no more of a subclass's arguments than `described` finds."""
+    get_config.is_from_signature = True  # type: ignore[attr-defined]
+    return get_config
+
+
 def described(layer: Any, base: type) -> Config:
     """Return argument -> value, serialized, for the arguments that `layer` keeps as attributes.
+
+    A model notes the plain ones, too, which count before attributes.
 
     Raises:
         NotImplementedError: if one is not kept and the class has no `get_config` to make up for it.
     """
     config: Config = {}
-    writes_its_own = type(layer).get_config is not base.get_config  # type: ignore[attr-defined]
+    get_config: Any = type(layer).get_config
+    is_default = get_config is base.get_config or hasattr(get_config, "is_from_signature")  # type: ignore[attr-defined]
+    noted: Config = layer.__dict__.get("_given_arguments", {})
     for name in constructor_arguments(type(layer), base):
         if name in _KEPT_BY_LAYER or name in _REFUSED:
             continue
-        if hasattr(layer, name):
+        if name in noted:
+            config[name] = registry.serialize(noted[name])
+        elif hasattr(layer, name):
             config[name] = serialized(name, getattr(layer, name))
-        elif not writes_its_own:
+        elif is_default:
             raise NotImplementedError(
                 f"{type(layer).__name__}: each constructor argument must be kept as an attribute "
                 f"of the same name, for the config; {name!r} is not. Add `self.{name} = {name}` "
@@ -57,13 +72,3 @@ def serialized(name: str, value: Any) -> Any:
     if inspect.isfunction(value) and registry.is_builtin(value):
         return value.__name__
     return registry.serialize(value)
-
-
-def policy_config(policy: dtypes.DTypePolicy) -> Config:
-    """Return how Keras's configs hold a dtype policy."""
-    return {
-        "module": "keras",
-        "class_name": "DTypePolicy",
-        "config": policy.get_config(),
-        "registered_name": None,
-    }

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from torchseq import regularizers
 from torchseq.base import arguments, devices, dtypes, naming
-from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.modes import mode
-from torchseq.base.symbolic import KerasTensor
+from torchseq.base.symbolic import KerasTensor, functional_error
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.base.variable import Variable, as_tensor
 from torchseq.layers import describing, masks, scopes, shapes, tracking, tree
@@ -58,6 +57,7 @@ def building_once(build: Callable[..., None]) -> Callable[..., None]:
             self._is_building = False
         shape = args[0] if args else next(iter(kwargs.values()), None)
         self._build_shape = shapes.as_tuples(shape)
+        self._set_region()
         self.built = True
         self._is_complete = True
 
@@ -141,12 +141,17 @@ class Layer(Weighted):
             cls.build = building_once(cls.build)  # type: ignore[method-assign]
         if "call" in vars(cls) and "forward" not in vars(cls):
             cls.forward = cls.call  # type: ignore[method-assign]  # a frame less at each call
+        if not cls.__module__.startswith("torchseq."):
+            bases = [base for base in cls.__bases__ if issubclass(base, Layer)]
+            cls._casts_on_read = all(base is Layer or base._casts_on_read for base in bases)
         method = cls.forward if tree.overrides(cls, Layer, "forward") else cls.call
         parameters = inspect.signature(method).parameters
         cls._takes_training = "training" in parameters
         cls._takes_mask = "mask" in parameters
         cls._makes_mask = tree.overrides(cls, Layer, "compute_mask")
 
+    _casts_on_read = False  # whether the class computes as its author wrote it for Keras
+    _casts_outputs = True  # into the compute dtype; what only calls other layers leaves it to them
     _takes_training = False
     _takes_mask = False
     _makes_mask = False
@@ -187,10 +192,14 @@ class Layer(Weighted):
         """Return the output's shape, found on torch's `meta` device unless a layer knows it."""
         if not self.built:
             self.build(input_shape)
-        dtype = self._declared_dtype or self._compute_dtype
+        dtype = self._dtype_of_input()
         shapes.build_sublayers(self, input_shape, dtype)
         with mode(self, False):
-            return shapes.output_shape(self, self.forward, input_shape, dtype, self._mixed_dtype)
+            return shapes.output_shape(self, self.forward, input_shape, dtype)
+
+    def _dtype_of_input(self) -> torch.dtype:
+        dtype = self._declared_dtype or self._compute_dtype
+        return self._compute_dtype if dtype.is_floating_point and self.autocast else dtype
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the output's mask: the input's, unless a layer changes it."""
@@ -216,8 +225,8 @@ class Layer(Weighted):
         if scopes.losses_in_use[0] and scopes.starts_losses():
             with scopes.outermost_call(self._clear_losses):
                 return self(inputs, *args, **kwargs)
-        if self._mixed_dtype is not scopes.active_precision[0]:
-            with scopes.precision(self._mixed_dtype, inputs):
+        if self._region is not scopes.active_region[0]:
+            with scopes.precision(self._region, inputs):
                 return self(inputs, *args, **kwargs)
         if args:
             args = tuple(self._as_tensors(arg) if type(arg) is np.ndarray else arg for arg in args)
@@ -231,8 +240,9 @@ class Layer(Weighted):
         if self._takes_mask:
             mask = kwargs.setdefault("mask", mask)
         outputs = super().__call__(inputs, *args, **kwargs)
-        if self._mixed_dtype is not None:
-            outputs = scopes.as_dtype(outputs, self._mixed_dtype)
+        wanted = self._output_dtype
+        if wanted is not None and getattr(outputs, "dtype", None) is not wanted:
+            outputs = scopes.as_dtype(outputs, wanted)
         if mask is not None or self._makes_mask:
             masks.pass_on(self, inputs, outputs, mask)
         if self.activity_regularizer is not None:
@@ -258,7 +268,10 @@ class Layer(Weighted):
         if not dtype.is_floating_point:
             return self.casts_integers
         # Where the user's torch.autocast rules, it chooses the dtype.
-        return self._mixed_dtype is not None or not torch.is_autocast_enabled(inputs.device.type)
+        device = inputs.device.type
+        if self._region is not None or device == "meta":  # autocast knows nothing of meta tensors
+            return True
+        return not torch.is_autocast_enabled(device)
 
     def _as_tensors(self, inputs: Any) -> Any:
         if isinstance(inputs, Tensor):  # parameters and other subclasses
@@ -266,10 +279,9 @@ class Layer(Weighted):
         if inputs is None:
             raise ValueError(f"Layer {self.name!r}: it must be called on data; got None.")
         if isinstance(inputs, KerasTensor):
-            raise UnsupportedFeatureError(
-                f"{type(self).__name__}: a layer must be called on data; got the symbolic {inputs}."
-                " There is no Functional API: put the layers into a Sequential, or write the graph "
-                "as the forward method of an nn.Module and use that as a layer."
+            raise functional_error(
+                type(self).__name__,
+                f"a layer must be called on data; got the symbolic {inputs}.",
             )
         if isinstance(inputs, dict):
             return {key: self._as_tensors(value) for key, value in inputs.items()}
@@ -306,8 +318,20 @@ class Layer(Weighted):
     def _set_policy(self, policy: dtypes.DTypePolicy) -> None:
         self._policy = policy
         self._compute_dtype = dtypes.torch_dtype(policy.compute_dtype)
-        is_mixed = policy.compute_dtype != policy.variable_dtype
-        self._mixed_dtype = self._compute_dtype if is_mixed and self.autocast else None
+        self._set_region()
+
+    def _set_region(self) -> None:
+        """Find how a mixed policy is carried out; for a new policy and for new weights."""
+        self._region: scopes.Region | None = None
+        self._output_dtype: torch.dtype | None = None
+        is_mixed = self._policy.compute_dtype != self._policy.variable_dtype
+        if not is_mixed or not self.autocast:
+            return
+        dtype = dtypes.torch_dtype(self._policy.compute_dtype)
+        by_autocast = not self._casts_on_read or tree.has_torch_weights(self, Layer)
+        self._region = scopes.Region((dtype, by_autocast))
+        if by_autocast and self._casts_outputs:  # which autocast leaves in float32 here and there
+            self._output_dtype = dtype
 
     @property
     def dtype_policy(self) -> dtypes.DTypePolicy:
@@ -380,7 +404,7 @@ class Layer(Weighted):
         config: Config = {
             "name": self.name,
             "trainable": self._trainable,
-            "dtype": describing.policy_config(self._policy),
+            "dtype": dtypes.policy_config(self._policy),
         }
         config.update(describing.described(self, Layer))
         if self.activity_regularizer is not None:
@@ -421,6 +445,9 @@ class Layer(Weighted):
         elif isinstance(value, Variable):
             self._keep_variable(name, value)
             return
+        elif isinstance(value, nn.Parameter) and self._is_weight(name):
+            self._parameters[name] = value  # as torch exchanges them: the variable shows it
+            return
         elif type(value) in tracking.CONTAINERS and name not in _UNTRACKED:
             if "_modules" not in self.__dict__ and tracking.has_modules(value):
                 check_initialized(self)
@@ -429,6 +456,12 @@ class Layer(Weighted):
         elif "_places" in self.__dict__:
             tracking.forget(self, name, value)
         super().__setattr__(name, value)
+        if isinstance(value, nn.Module) and self.built:
+            self._set_region()
+
+    def _is_weight(self, name: str) -> bool:
+        held = self.__dict__.get(name)
+        return isinstance(held, Variable) and self._parameters.get(name) is not None
 
     def _keep_variable(self, name: str, variable: Variable) -> None:
         """Keep a variable that `add_weight` made, or adopt one that belongs to nobody."""

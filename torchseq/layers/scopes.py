@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchseq.base import variable
+
 losses_in_use = [False]  # whether any layer of the process ever had a loss of its own
-active_precision: list[torch.dtype | None] = [None]  # set by the mixed layer being called
+active_region: list[Region | None] = [None]  # of the layer being called
 _is_inside_call = [False]
 
 
@@ -34,28 +37,46 @@ def outermost_call(clear: Callable[[], None]) -> Iterator[None]:
         _is_inside_call[0] = False
 
 
+class Region(Enum):
+    """How a layer with a mixed policy computes: in which dtype, and who casts its weights to it.
+
+    torch's autocast casts what goes into matrix products; layers of torchseq are written for that.
+    A layer written in Keras's way computes as it does in Keras: its weights are cast where it reads
+    them, and torch leaves everything else as it is.
+    """
+
+    AUTOCAST_FLOAT16 = (torch.float16, True)
+    AUTOCAST_BFLOAT16 = (torch.bfloat16, True)
+    READS_FLOAT16 = (torch.float16, False)
+    READS_BFLOAT16 = (torch.bfloat16, False)
+
+
 @contextmanager
-def precision(dtype: torch.dtype | None, inputs: Any) -> Iterator[None]:
-    """Compute in `dtype` with weights that stay float32, as a mixed policy says; None: do not."""
-    device = inputs.device.type if isinstance(inputs, Tensor) else "cpu"
-    before = active_precision[0]
-    active_precision[0] = dtype
+def precision(region: Region | None, inputs: Any) -> Iterator[None]:
+    """Let calls inside compute as a mixed policy says; None: in the dtype of the weights."""
+    device = _device_type(inputs)
+    dtype, is_autocast = (None, False) if region is None else region.value
+    before = active_region[0], variable.reading_dtype[0]
+    active_region[0] = region
+    variable.reading_dtype[0] = None if is_autocast else dtype
     try:
-        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        if device == "meta":  # shapes are being found: the weights have been cast already
             yield
+        else:
+            with torch.autocast(device, dtype=dtype, enabled=is_autocast):
+                yield
     finally:
-        active_precision[0] = before
+        active_region[0], variable.reading_dtype[0] = before
 
 
-@contextmanager
-def precision_ignored(dtype: torch.dtype | None) -> Iterator[None]:
-    """Let calls inside run as they are, where the weights have been cast to `dtype` already."""
-    before = active_precision[0]
-    active_precision[0] = dtype
-    try:
-        yield
-    finally:
-        active_precision[0] = before
+def _device_type(inputs: Any) -> str:
+    if isinstance(inputs, Tensor):
+        return inputs.device.type
+    if isinstance(inputs, dict):
+        inputs = list(inputs.values())
+    if not isinstance(inputs, list | tuple):
+        return "cpu"
+    return next((_device_type(entry) for entry in inputs), "cpu")
 
 
 def as_dtype(outputs: Any, dtype: torch.dtype) -> Any:

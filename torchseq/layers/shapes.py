@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -41,7 +41,6 @@ def output_shape(
     call: Callable[[Any], Any],
     input_shape: Any,
     dtype: torch.dtype,
-    weights_dtype: torch.dtype | None = None,
 ) -> Any:
     """Return the shape of `call(input)`, None where it depends on a None of `input_shape`.
 
@@ -50,28 +49,45 @@ def output_shape(
         call: what to run; a method of `module`, or `module` itself.
         input_shape: the batch size first, None where a size is not known; or a structure of such.
         dtype: of the input.
-        weights_dtype: what to cast floating weights to; None leaves them.
 
     Returns:
         A shape, or the nested structure of shapes that matches the output's.
     """
     runner = _Runner(module, call)
-    tensors = {
-        f"module.{name}": _as_meta(tensor, weights_dtype)
-        for name, tensor in [*module.named_parameters(), *module.named_buffers()]
-    }
+    tensors = _meta_tensors(module)
     outputs = []
-    with torch.no_grad(), torch.device("meta"), scopes.precision_ignored(weights_dtype):
+    with torch.no_grad(), torch.device("meta"):
         for size in _STAND_INS:
             inputs = stand_in(input_shape, dtype, size)
-            outputs.append(torch.func.functional_call(runner, tensors, (inputs,)))
+            with scopes.precision(getattr(module, "_region", None), torch.empty(0)):
+                outputs.append(torch.func.functional_call(runner, tensors, (inputs,)))
     return _merged(*outputs)
 
 
-def _as_meta(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    if dtype is None or not tensor.is_floating_point():
+def _meta_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return stand-ins for weights and buffers, cast as the layers they belong to cast them."""
+    found: dict[int, tuple[str, Tensor]] = {}  # one name for each, also where weights are tied
+    for owner, prefix, region in _with_regions(module):
+        for key, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
+            if tensor is not None and id(tensor) not in found:
+                found[id(tensor)] = f"module.{prefix}{key}", _as_meta(tensor, region)
+    return dict(found.values())
+
+
+def _with_regions(
+    module: nn.Module, prefix: str = "", region: scopes.Region | None = None
+) -> Iterator[tuple[nn.Module, str, scopes.Region | None]]:
+    """Yield each module with its path and with the region of the layer it belongs to."""
+    region = getattr(module, "_region", region)
+    yield module, prefix, region
+    for name, child in module.named_children():
+        yield from _with_regions(child, f"{prefix}{name}.", region)
+
+
+def _as_meta(tensor: Tensor, region: scopes.Region | None) -> Tensor:
+    if region is None or not tensor.is_floating_point():
         return tensor.to("meta")
-    return tensor.to("meta", dtype)
+    return tensor.to("meta", region.value[0])
 
 
 def stand_in(shape: Any, dtype: torch.dtype, size: int) -> Any:
@@ -98,7 +114,8 @@ def build_sublayers(layer: Any, shape: Any, dtype: torch.dtype) -> None:
         with torch.device(device):
             inputs = stand_in(shape, dtype, size)
         try:
-            with torch.no_grad(), mode(layer, False), naming.scope(layer.name):
+            region = scopes.precision(getattr(layer, "_region", None), inputs)
+            with torch.no_grad(), mode(layer, False), naming.scope(layer.name), region:
                 layer.forward(inputs)
             return
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ def _collect_child(
     if isinstance(child, layer_class):
         _collect(child, layer_class, found)
         return
+    if not getattr(child, "has_weights", True):  # a metric
+        return
     for tensors in (child._parameters, child._buffers):
         for key, tensor in tensors.items():
             if tensor is not None and id(tensor) not in found and not is_lazy(tensor):
@@ -79,6 +82,24 @@ def lacks_weights(module: nn.Module) -> bool:
     if not getattr(module, "built", True):
         return True
     return any(p is not None and is_lazy(p) for p in module._parameters.values())
+
+
+def has_torch_weights(layer: Any, layer_class: type) -> bool:
+    """Tell whether the layer computes with floating tensors that it does not read as variables.
+
+    These are parameters and buffers that it registered itself, and those of torch modules in it.
+    """
+    known = {id(variable.tensor) for variable in layer._variables}
+    return any(id(tensor) not in known for tensor in _own_floats(layer, layer_class))
+
+
+def _own_floats(module: nn.Module, layer_class: type) -> Iterator[Tensor]:
+    for tensor in [*module._parameters.values(), *module._buffers.values()]:
+        if tensor is not None and (is_lazy(tensor) or tensor.is_floating_point()):
+            yield tensor
+    for child in module.children():
+        if not isinstance(child, layer_class):
+            yield from _own_floats(child, layer_class)
 
 
 def shapes_of(inputs: Any) -> Any:

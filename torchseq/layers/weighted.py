@@ -84,7 +84,7 @@ class Weighted(nn.Module):
             initializer: glorot_uniform for floats, zeros for integers, by default.
             dtype: the layer's variable dtype by default.
             trainable: whether it is updated in training.
-            autocast: accepted for Keras's sake.
+            autocast: read it in the compute dtype, where a mixed policy has another one.
             regularizer: penalty on it.
             constraint: projection applied after each update.
             aggregation: accepted for Keras's sake.
@@ -111,6 +111,7 @@ class Weighted(nn.Module):
             self.register_buffer(key, empty)
         with self._weight_scope():
             variable = Variable.over(self, key, name or key)
+        variable.autocast = autocast
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         return self._declare(variable, initializers.get(initializer))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments, dtypes, logits, naming, registry, settings
+from torchseq.base import arguments, dtypes, joined, logits, naming, registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
 
@@ -26,6 +26,7 @@ _Function = TypeVar("_Function", bound=LossFunction)
 
 _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 _REDUCTIONS = (*_MEANS, "sum", "none", None)
+_SHORT = (torch.float16, torch.bfloat16)
 
 _mean_forms: dict[LossFunction, LossFunction] = {}
 _label_functions: set[LossFunction] = set()
@@ -148,6 +149,8 @@ class LossFunctionWrapper(Loss):
         self._mean_form = _mean_forms.get(fn) if own_call else None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        if type(y_pred) is Tensor and y_pred.dtype in _SHORT:
+            y_pred = _longer(y_pred, self._torch_dtype)
         if (
             sample_weight is None
             and self._mean_form is not None
@@ -228,6 +231,15 @@ def _converted(value: Any, dtype: torch.dtype | None, like: Any = None) -> Any:
 
 def _holds_arrays(values: list[Any] | tuple[Any, ...]) -> bool:
     return any(isinstance(value, Tensor | np.ndarray | Mapping) for value in values)
+
+
+def _longer(y_pred: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return outputs of a mixed policy in the dtype of the loss, with their mask."""
+    mask = getattr(y_pred, "_keras_mask", None)
+    y_pred = cast(y_pred, dtype)
+    if mask is not None:
+        y_pred._keras_mask = mask  # type: ignore[attr-defined]
+    return y_pred
 
 
 def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -324,7 +336,7 @@ def reduce_values(values: Tensor, reduction: str | None) -> Tensor:
         return values
     if values.numel() == 0:
         return values if values.ndim == 1 else values.sum()
-    return values.sum() if reduction == "sum" else values.mean()
+    return joined.stretched(values.sum()) if reduction == "sum" else values.mean()
 
 
 def reduce_weighted_values(
@@ -365,9 +377,10 @@ def reduce_weighted_values(
     values = values * weight
     if reduction != "mean_with_sample_weight" or values.ndim == 0:
         return reduce_values(values, reduction)
-    total = weight.sum()
+    total = joined.total(weight.sum())
     # Weights that add up to 0 give 0, and no NaN on the way back.
-    return torch.where(total == 0, 0.0, values.sum() / torch.where(total == 0, 1.0, total))
+    mean = joined.stretched(values.sum()) / torch.where(total == 0, 1.0, total)
+    return torch.where(total == 0, 0.0, mean)
 
 
 def _mask_weight(mask: Tensor, dtype: torch.dtype, reduction: str | None) -> Tensor:
@@ -375,7 +388,8 @@ def _mask_weight(mask: Tensor, dtype: torch.dtype, reduction: str | None) -> Ten
     weight = mask.to(dtype)
     if reduction not in ("mean", "sum_over_batch_size"):
         return weight
-    return weight * (mask.numel() / weight.sum().clamp(min=1.0))
+    count, kept = joined.counts(mask.numel(), weight.sum())
+    return weight * (count / kept.clamp(min=1.0))
 
 
 def _aligned(owner: str, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
+from torchseq.base import process
+
 States: TypeAlias = list[tuple[Tensor, str]]
 Shapes: TypeAlias = list[tuple[int, ...]]
 
@@ -86,8 +88,7 @@ def merged_states(metrics: Iterable[Any], group: Any = None) -> Iterator[None]:
 
 
 def _is_alone(group: Any) -> bool:
-    is_ready = distributed.is_available() and distributed.is_initialized()
-    return not is_ready or distributed.get_world_size(group) == 1
+    return not process.are_several() or distributed.get_world_size(group) == 1
 
 
 def _of_agreed_shapes(metrics: Iterable[Any], group: Any) -> list[Any]:

@@ -48,6 +48,7 @@ class Metric(Stateless, nn.Module):
     """
 
     direction: str | None = None
+    has_weights = False  # a model that has it as an attribute does not take its state for weights
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         super().__init__()

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from torch import Tensor, nn
 
-from torchseq import saving
 from torchseq.base import arguments, dtypes, naming, registry
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Shape
-from torchseq.engine.trainer import Trainer
 from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper, shapes
 from torchseq.layers.layer import check_initialized, rebuildable
-from torchseq.models import summary
+from torchseq.models.model import Model
 
 _Layers = Iterable[Any]
 
@@ -29,7 +25,7 @@ class _Declared:
     input: InputLayer | None = None
 
 
-class Sequential(Trainer, Layer):
+class Sequential(Model):
     """A linear stack of layers: Keras's methods, on an ordinary `nn.Module`.
 
     Args:
@@ -49,13 +45,14 @@ class Sequential(Trainer, Layer):
         (None, 8)
     """
 
+    _casts_outputs = False
     _has_masking_layers = True  # Keras's warns of a lost mask all the same
+    is_stack = True
 
     def __init__(
         self, layers: _Layers | None = None, trainable: bool = True, name: str | None = None
     ):
         super().__init__(trainable=trainable, name=name)
-        self._init_trainer()
         self.casts_integers = True  # to the declared dtype, which may be an integer one
         self._declared = _Declared()
         self._layers: list[Layer] = []
@@ -173,36 +170,12 @@ class Sequential(Trainer, Layer):
     def _input_layer(self) -> InputLayer | None:
         return self._declared.input
 
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers in order, without the input layer; a new list."""
+    def _listed_layers(self) -> list[Layer]:
+        """Return the layers in order, without the input layer."""
         return self._layers[:]
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """Return a layer by name or by index.
-
-        Raises:
-            ValueError: unless exactly one of the two is given and there is such a layer.
-        """
-        if (name is None) == (index is None):
-            raise ValueError(
-                f"Sequential {self.name!r}: get_layer needs either `name` or `index`; got "
-                f"name={name!r}, index={index!r}."
-            )
-        if index is not None:
-            if not -len(self._layers) <= index < len(self._layers):
-                raise ValueError(
-                    f"Sequential {self.name!r}: `index` must be below the number of layers, "
-                    f"{len(self._layers)}; got index={index}."
-                )
-            return self._layers[index]
-        for layer in self._all_layers():
-            if layer.name == name:
-                return layer
-        raise ValueError(
-            f"Sequential {self.name!r}: no layer is called {name!r}. Layers: "
-            f"{[layer.name for layer in self._layers]}."
-        )
+    def _named_layers(self) -> list[Layer]:
+        return self._all_layers()
 
     # --- Building ------------------------------------------------------------------------------
 
@@ -239,6 +212,9 @@ class Sequential(Trainer, Layer):
             shape = _pass_through(layer, shape)
         self._flow = (input_shape, shape)
         self._met_shape = None
+
+    def _build_on(self, inputs: Tensor) -> None:
+        self.build(tuple(inputs.shape))
 
     def _declare_input(self, input_shape: Shape) -> None:
         if self._input_layer is None:
@@ -283,6 +259,9 @@ class Sequential(Trainer, Layer):
                 f"{expected}; got an input of shape {tuple(inputs.shape)}."
             )
         return super()._meet(inputs)
+
+    def _first_call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return Layer._first_call(self, inputs, *args, **kwargs)  # past the run that Model needs
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Apply the layers in order."""
@@ -334,7 +313,7 @@ class Sequential(Trainer, Layer):
 
     def get_config(self) -> Config:
         """Return name, dtype and the layers' configs."""
-        config = super().get_config()
+        config = Layer.get_config(self)
         config["layers"] = [registry.serialize(layer) for layer in self._all_layers()]
         if self.built and self._input_layer is not None:
             config["build_input_shape"] = self._input_layer.batch_shape
@@ -370,56 +349,6 @@ class Sequential(Trainer, Layer):
         model._trainable = config.get("trainable", True)  # the layers' configs say their own
         return model
 
-    def to_json(self, **options: Any) -> str:
-        """Return the architecture as JSON; options go to `json.dumps`."""
-        return json.dumps(registry.serialize(self), **options)
-
-    def save(self, filepath: str | PathLike[str], overwrite: bool = True, **options: Any) -> None:
-        """Save architecture, weights and the state of training in one file; see `saving`."""
-        saving.save_model(self, filepath, overwrite=overwrite, **options)
-
-    def save_weights(self, filepath: str | PathLike[str], overwrite: bool = True) -> None:
-        """Save the weights."""
-        saving.save_weights(self, filepath, overwrite=overwrite)
-
-    def load_weights(self, filepath: str | PathLike[str], **options: Any) -> None:
-        """Load weights from a file of `save_weights` or `save`; a failed load changes nothing."""
-        saving.load_weights(self, filepath, **options)
-
-    # --- Looks ---------------------------------------------------------------------------------
-
-    def summary(
-        self,
-        line_length: int | None = None,
-        positions: Sequence[float] | None = None,
-        print_fn: Any = None,
-        expand_nested: bool = False,
-        show_trainable: bool = False,
-        layer_range: Sequence[str] | None = None,
-    ) -> None:
-        """Print the table of layers, output shapes and numbers of parameters, as Keras does.
-
-        Args:
-            line_length: width of the table in characters.
-            positions: where columns end, as fractions of the width.
-            print_fn: called with the whole text; prints to stdout by default.
-            expand_nested: list the layers of nested models.
-            show_trainable: add a column that says which layers train.
-            layer_range: names (or regular expressions) of the first and last layer to list.
-        """
-        summary.print_summary(
-            self,
-            line_length=line_length,
-            positions=positions,
-            print_fn=print_fn,
-            expand_nested=expand_nested,
-            show_trainable=show_trainable,
-            layer_range=layer_range,
-        )
-
-    def _repr_html_(self) -> str:
-        return summary.summary_html(self)
-
 
 def _declared_input(layer: Layer) -> InputLayer | None:
     """Return the input that a first layer declares by `input_shape=` and the like."""
@@ -441,7 +370,7 @@ def _pass_through(layer: Layer, shape: Any) -> Any:
     if not layer.built:
         layer.build(shape)
         if not isinstance(layer, Sequential):
-            shapes.build_sublayers(layer, shape, layer._declared_dtype or layer._compute_dtype)
+            shapes.build_sublayers(layer, shape, layer._dtype_of_input())
     layer._check_shape(shape)
     output_shape = layer.compute_output_shape(shape)
     if not isinstance(layer, Sequential):

@@ -14,6 +14,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from torchseq.base import registry
+from torchseq.layers import Layer, tree
 from torchseq.models import console, text_table
 from torchseq.models.text_table import Segment
 
@@ -172,20 +174,20 @@ def _rows(
     layer_range: Sequence[str] | None = None,
 ) -> Iterator[_Row]:
     for layer in _chosen_layers(model.layers, layer_range):
-        yield from _layer_rows(layer, expand_nested, show_trainable, depth=0)
+        yield from _layer_rows(layer, model, expand_nested, show_trainable, depth=0)
 
 
 def _layer_rows(
-    layer: Any, expand_nested: bool, show_trainable: bool, depth: int
+    layer: Any, parent: Any, expand_nested: bool, show_trainable: bool, depth: int
 ) -> Iterator[_Row]:
     prefix = "   " * depth + "└ " if depth else ""
     row = [
         [
             Segment(f"{console.as_printed(prefix + layer.name)} ("),
-            Segment(type(layer).__name__, "class"),
+            Segment(_class_name(layer), "class"),
             Segment(")"),
         ],
-        list(_shape(getattr(layer, "output_shape", None))),
+        list(_shape(getattr(layer, "output_shape", None) if _has_shape(layer, parent) else None)),
         list(_parameters(layer)),
     ]
     if show_trainable:
@@ -193,7 +195,19 @@ def _layer_rows(
     yield row
     if expand_nested:
         for inner in getattr(layer, "layers", None) or ():
-            yield from _layer_rows(inner, expand_nested, show_trainable, depth + 1)
+            yield from _layer_rows(inner, layer, expand_nested, show_trainable, depth + 1)
+
+
+def _has_shape(layer: Any, parent: Any) -> bool:
+    """Tell whether Keras knows the output's shape: not for a user's class, unless it says it."""
+    if getattr(parent, "is_stack", True) or registry.is_builtin(type(layer)):
+        return True
+    return tree.overrides(type(layer), Layer, "compute_output_shape")
+
+
+def _class_name(layer: Any) -> str:
+    is_part = getattr(layer, "shows_module", False)  # of a torch module that is a model
+    return type(layer.module if is_part else layer).__name__
 
 
 def _shape(shape: Any) -> Iterator[Segment]:

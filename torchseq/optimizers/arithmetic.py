@@ -6,6 +6,7 @@ keep for good. A tensor without axes is an input of the graph: it changes from s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,13 +31,13 @@ def add_ratios_(targets: list[Tensor], numerators: Any, denominators: Any, facto
         torch._foreach_addcdiv_(targets, numerators, denominators, value=factor)
 
 
-def add_number_(targets: list[Tensor], number: Any) -> None:
+def add_number_(targets: Sequence[Tensor], number: Any) -> None:
     """Compute `targets += number`."""
     if isinstance(number, Tensor):
         for target in targets:
             target.add_(number)
     else:
-        torch._foreach_add_(targets, number)
+        torch._foreach_add_(list(targets), number)
 
 
 def lerp_(targets: list[Tensor], values: Any, share: Any) -> None:

@@ -101,10 +101,6 @@ RENAMED = {
 # Name or module -> why it is not offered, and what to do. It counts for all below it, and only
 # while torchseq does not have the name.
 NOT_OFFERED = {
-    "Model": (
-        "models are Sequentials. Chain the layers in a Sequential; parts that branch can be an "
-        "`nn.Module` of yours, which Sequential takes as a layer."
-    ),
     "applications": (
         "it has no pretrained networks. Take them from torchvision.models: an `nn.Module` can be "
         "a layer of a Sequential."
@@ -113,7 +109,6 @@ NOT_OFFERED = {
         "tensors are torch's own. Use torch functions, and keras.config for floatx, epsilon and "
         "image_data_format."
     ),
-    "distribution": "several devices are torch's matter. Use torchrun or torch.distributed.",
     "engine": "it was private to Keras. Import the name from keras or keras.layers.",
     "estimator": "it is part of TensorFlow. Use model.fit.",
     "experimental": "it was never stable. Look for the name in keras or keras.layers.",
@@ -128,10 +123,6 @@ NOT_OFFERED = {
     "layers.TimeDistributedDense": "Keras 2 dropped it. Use Dense: it works on the last axis.",
     "layers.merge": "a Sequential has one input. Merge the arrays before `fit`.",
     "models.Graph": "Keras 1 dropped it. Chain the layers in a Sequential.",
-    "models.Model": (
-        "models are Sequentials. Chain the layers in a Sequential; parts that branch can be an "
-        "`nn.Module` of yours, which Sequential takes as a layer."
-    ),
     "models.model_from_yaml": "YAML could run code, Keras dropped it. Use model_from_json.",
     "ops": "tensors are torch's own. Call the torch function of that name.",
     "preprocessing.image.ImageDataGenerator": (

@@ -9,10 +9,12 @@ raises where Keras asks at a prompt; `save_weights` writes Keras 2's layout to a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from torchseq.base import process
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.suffixes import ADVICE, MODEL_SUFFIXES, WEIGHT_SUFFIXES, suffix_of
 from torchseq.saving import detection, keras_weights, keras_zip, legacy_h5, native
@@ -60,14 +62,18 @@ def save_model(
             f"{sorted(options)}."
         )
     suffix = _suffix_to_write("save_model", filepath, save_format, MODEL_SUFFIXES)
-    _check_target(filepath, overwrite)
-    if suffix == ".safetensors":
-        native.save_model(model, filepath, include_optimizer)
-    elif suffix == ".keras":
-        keras_zip.save_model(model, filepath, include_optimizer)
-    else:
+    if suffix == ".h5":
         _must_be_built(model, "save_model")
-        legacy_h5.save_model(model, filepath, include_optimizer)
+    with _written_once(model, filepath) as is_writer:
+        if not is_writer:
+            return
+        _check_target(filepath, overwrite)
+        if suffix == ".safetensors":
+            native.save_model(model, filepath, include_optimizer)
+        elif suffix == ".keras":
+            keras_zip.save_model(model, filepath, include_optimizer)
+        else:
+            legacy_h5.save_model(model, filepath, include_optimizer)
 
 
 def save_weights(model: Any, filepath: PathLike, overwrite: bool = True, **options: Any) -> None:
@@ -92,13 +98,16 @@ def save_weights(model: Any, filepath: PathLike, overwrite: bool = True, **optio
         raise ValueError(f"save_weights: no such options: {sorted(options)}.")
     suffix = _suffix_to_write("save_weights", filepath, save_format, WEIGHT_SUFFIXES)
     _must_be_built(model, "save_weights")
-    _check_target(filepath, overwrite)
-    if suffix == ".safetensors":
-        native.save_weights(model, filepath)
-    elif suffix == ".weights.h5":
-        keras_weights.save_weights(model, filepath)
-    else:
-        legacy_h5.save_weights(model, filepath)
+    with _written_once(model, filepath) as is_writer:
+        if not is_writer:
+            return
+        _check_target(filepath, overwrite)
+        if suffix == ".safetensors":
+            native.save_weights(model, filepath)
+        elif suffix == ".weights.h5":
+            keras_weights.save_weights(model, filepath)
+        else:
+            legacy_h5.save_weights(model, filepath)
 
 
 def load_model(
@@ -167,6 +176,14 @@ def load_weights(
         keras_zip.load_weights(model, filepath, skip_mismatch)
     else:
         native.load_weights(model, filepath, skip_mismatch)
+
+
+@contextmanager
+def _written_once(model: Any, filepath: PathLike) -> Iterator[bool]:
+    """Tell whether this process is to write; of several, the first one, which others wait for."""
+    with model.whole_state() if hasattr(model, "whole_state") else nullcontext():
+        yield process.is_first()
+    process.wait_for_first(f"save {os.path.abspath(filepath)}")
 
 
 def _suffix_to_write(

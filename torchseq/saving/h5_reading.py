@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from torchseq.base.errors import FileFormatError
 from torchseq.base.optional import require
@@ -26,6 +27,7 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's re
 _FLOATING = ("float16", "float32", "float64")
 _INTEGER = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DTYPES = frozenset({"bool", *_FLOATING, *_INTEGER})
+_OPAQUE = np.dtype("V2")  # how Keras writes bfloat16, which HDF5 has no type for
 _NAME_DEPTH = 64  # folders in a weight's path; each nested model adds one
 
 
@@ -131,7 +133,8 @@ class H5Reader:
         entry = f"{group.name.rstrip('/')}/{name}"
         with self._readable(entry):
             shape, dtype = dataset.shape, dataset.dtype
-            offence = _offence(dataset)
+            is_bfloat16 = dtype == _OPAQUE and self._attribute(dataset, "dtype") == "bfloat16"
+            offence = _offence(dataset, is_bfloat16)
         if offence is not None:
             raise FileFormatError(
                 f"{self.path}: entry {entry!r} must be a plain array of numbers; got {offence}. "
@@ -142,9 +145,13 @@ class H5Reader:
 
         def read() -> Any:
             with self._readable(entry):
+                if is_bfloat16:
+                    bits = np.array(dataset[()]).view(np.int16)
+                    return torch.from_numpy(bits).view(torch.bfloat16)
                 return np.asarray(dataset[()]).astype(dtype.newbyteorder("="))
 
-        return Source(entry, tuple(shape), dtype.name, read, path=name)
+        name_of_dtype = "bfloat16" if is_bfloat16 else dtype.name
+        return Source(entry, tuple(shape), name_of_dtype, read, path=name)
 
     def _child(self, parent: Any, name: str, is_group: bool) -> Any:
         h5py = require("h5py", "keras-files", "load_model('m.h5')")
@@ -241,9 +248,9 @@ def open_h5(
         yield H5Reader(file, name, os.path.getsize(name))
 
 
-def _offence(dataset: Any) -> str | None:
+def _offence(dataset: Any, is_bfloat16: bool) -> str | None:
     """Says what about a dataset is more than a plain array that lies in the file."""
-    if dataset.shape is None or dataset.dtype.name not in _DTYPES:
+    if dataset.shape is None or (dataset.dtype.name not in _DTYPES and not is_bfloat16):
         return f"dtype {dataset.dtype}"
     if dataset.is_virtual:
         return "a virtual dataset, which is put together from other files"

@@ -37,10 +37,10 @@ def _walk(layer: Any, path: str, visited: set[int]) -> Iterator[Owner]:
         return
     visited.add(id(layer))
     children = list(_children(layer))
-    below = {id(weight) for _, child in children for weight in child.weights}
+    below = {id(weight.tensor) for _, child in children for weight in child.weights}
     # A weight of a sublayer that is an attribute of the layer, too, is written for both.
-    below -= {id(value) for value in vars(layer).values()}
-    own = [weight for weight in layer.weights if id(weight) not in below]
+    below -= {id(getattr(value, "tensor", None)) for value in vars(layer).values()}
+    own = [weight for weight in layer.weights if id(weight.tensor) not in below]
     yield Owner(path, str(layer.name), own, _position(layer))
     for name, child in children:
         yield from _walk(child, f"{path}/{name}".lstrip("/"), visited)
@@ -53,10 +53,11 @@ def _position(layer: Any) -> Any:
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     """Yields the layers that a layer holds, by attribute, or by class in a list."""
-    if hasattr(layer, "layers") and hasattr(layer, "compile_from_config"):  # a model
-        yield from _members("layers", layer.layers)
-        return
     held = {**vars(layer), **dict(layer.named_children())}
+    if hasattr(layer, "layers") and hasattr(layer, "compile_from_config"):  # a model
+        if layer.is_stack:
+            yield from _members("layers", layer.layers)
+        held["layers"] = layer.layers
     # Keras visits attributes by name, private ones last.
     for attribute in sorted(held, key=lambda name: f"~{name}" if name[0] == "_" else name):
         value = held[attribute]

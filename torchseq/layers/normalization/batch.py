@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments, settings
+from torchseq.base import arguments, joined, process, settings
 from torchseq.base.types import Identifier, Shape
 from torchseq.base.variable import Variable
 from torchseq.layers.input_spec import InputSpec
@@ -144,7 +144,7 @@ class BatchNormalization(Scaled):
         return in_dtype(inputs, precise_dtype(self, inputs))
 
     def _spans_ranks(self) -> bool:
-        return self.synchronized and ranks.are_several()
+        return self.synchronized and process.are_several()
 
     def _count(self, x: Tensor) -> int:
         """Return the number of values that a channel's mean is taken over."""
@@ -256,9 +256,10 @@ class BatchNormalization(Scaled):
         if mask is None and not self._spans_ranks():
             variance, mean = torch.var_mean(x, axes, correction=0)
             return mean, variance
-        kept = torch.ones_like(x, dtype=torch.bool)
+        # A row that stands in for none, where a rank has no part of the batch, does not count.
+        kept = torch.full_like(x, not joined.is_stand_in(), dtype=torch.bool)
         if mask is not None:
-            kept = mask.to(torch.bool).unsqueeze(-1).expand_as(x)
+            kept = kept & mask.to(torch.bool).unsqueeze(-1)
         total = torch.where(kept, x, 0).sum(axes)
         count = kept.sum(axes).to(x.dtype)
         if self._spans_ranks():

@@ -8,15 +8,6 @@ import torch
 from torch import Tensor, distributed
 
 
-def are_several() -> bool:
-    """Tell whether this process is one of several that talk to each other."""
-    return (
-        distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )
-
-
 def add_up(values: Tensor) -> Tensor:
     """Return the sum of the processes' tensors; each gets the gradient of all their losses."""
     return _Sum.apply(values)  # type: ignore[no-any-return, no-untyped-call]

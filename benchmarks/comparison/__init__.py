@@ -1,0 +1,1 @@
+"""torchseq beside what people would use instead; `benchmarks/compare.py` is the command."""
