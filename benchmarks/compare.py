@@ -25,6 +25,7 @@ from comparison.running import Runner, say
 from comparison.tasks import chosen
 
 _RESULTS = Path(__file__).parent / "results"
+_README = Path(__file__).parents[1] / "README.md"
 
 
 def options() -> argparse.Namespace:
@@ -39,6 +40,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--cache", default="", help="folder of compiled code; empty by default")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder of the results")
     parser.add_argument("--name", default="compare", help="of the results, after the date")
+    parser.add_argument("--readme", action="store_true", help="write the speeds into README.md")
     return parser.parse_args()
 
 
@@ -75,12 +77,11 @@ def main() -> int:
     available = tuple(sorted(os.sched_getaffinity(0)))
     counts = {"one": [available[-1:]], "all": [available], "both": [available[-1:], available]}
     devices = settings.devices.split(",") if settings.devices else machine.devices()
-    runs = [
-        run(settings, device, cores) for device in devices for cores in counts[settings.cores]
-    ]
+    runs = [run(settings, device, cores) for device in devices for cores in counts[settings.cores]]
     date = datetime.date.today().isoformat()
     found = {
         "date": date,
+        "stem": f"{date}-{settings.name}",
         "machine": machine.name(),
         "python": sys.version.split()[0],
         "command": " ".join(["python", "benchmarks/compare.py", *sys.argv[1:]]),
@@ -89,11 +90,13 @@ def main() -> int:
         "runs": runs,
     }
     settings.out.mkdir(exist_ok=True, parents=True)
-    stem = settings.out / f"{date}-{settings.name}"
+    stem = settings.out / found["stem"]
     stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     text = report.text(found, picture.draw(found, stem.with_suffix(".png")))
     stem.with_suffix(".md").write_text(text)
     print(text)
+    if settings.readme:
+        _README.write_text(report.with_speeds(_README.read_text(), found))
     return 0
 
 

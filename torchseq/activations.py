@@ -8,6 +8,7 @@ Source: keras.activations.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -342,3 +343,18 @@ def serialize(activation: Any) -> Any:
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the activation that a name or config describes."""
     return _FAMILY.deserialize(config, custom_objects)
+
+
+_OF_TENSORS: dict[Any, Any] = {relu: torch.relu, tanh: torch.tanh, linear: None}
+
+
+def of_tensors(activation: Any) -> Any:
+    """Return what an activation does with tensors, without a look at its input; None for nothing.
+
+    Examples:
+        >>> of_tensors(relu) is torch.relu, of_tensors(softmax) is softmax, of_tensors(linear)
+        (True, True, None)
+    """
+    if not isinstance(activation, FunctionType):
+        return activation
+    return _OF_TENSORS.get(activation, activation)

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from comparison.contenders.contender import Contender
 
 _FOLDER = Path(__file__).parent.parent
 _TIMEOUT_SECONDS = 600
-_MODULES = {"tensorflow": "tensorflow", "jax": "jax"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,9 @@ class Worker:
     def __init__(self, contender: Contender, place: Place):
         self.name = contender.name
         command = [sys.executable, "-m", "comparison.worker", contender.name, place.device]
-        self._log: IO[bytes] = Path(place.log).open("ab")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log}
-        self._process = start(command, contender, place, **pipes)
+        with Path(place.log).open("ab") as log:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+            self._process = start(command, contender, place, **pipes)
         answer = self.ask(do="start", threads=len(place.cores))
         if "error" in answer:
             self.close()
@@ -133,4 +132,3 @@ class Worker:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._log.close()

@@ -32,10 +32,31 @@ def text(found: dict[str, Any], has_picture: bool) -> str:
         "",
     ]
     if has_picture:
-        lines += [f"![Speeds](<{found['date']}-{found.get('name', 'compare')}.png>)", ""]
+        lines += [f"![Speeds]({found['stem']}.png)", ""]
     for run in found["runs"]:
         lines += _run(run)
     return "\n".join(lines).rstrip() + "\n"
+
+
+_BEGIN, _END = "<!-- speeds: begin -->\n", "<!-- speeds: end -->\n"
+
+
+def with_speeds(page: str, found: dict[str, Any]) -> str:
+    """Return a page with the speeds of the runs between its two marks.
+
+    Raises:
+        ValueError: if the page has not the marks.
+    """
+    head, begin, rest = page.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"with_speeds: the page must have {_BEGIN!r} and {_END!r}; it has not.")
+    lines = [f"`{found['command']}`, {found['date']}, {found['machine']}:", ""]
+    for run in found["runs"]:
+        count = len(run["cores"])
+        lines += [f"{run['device']}, " + ("one core:" if count == 1 else f"{count} cores:"), ""]
+        lines += _speeds(run)[2:]
+    return head + begin + "\n".join(lines) + end + tail
 
 
 def _run(run: Run) -> list[str]:
@@ -104,7 +125,7 @@ def _first_steps(run: Run) -> list[str]:
         value = result["first_seconds"].get(name)
         return _said(result, name) if value is None else f"{value:.2f}"
 
-    title = "Seconds to the end of the first step, network and compilation included"
+    title = "Seconds to the end of the first step: network, compilation, one batch"
     return _table(title, results, _names(run), cell)
 
 
@@ -128,14 +149,24 @@ def _memory(run: Run) -> list[str]:
         if name not in result["figures"]:
             return _said(result, name)
         ((added, peak),) = result["figures"][name]
-        first = result["first_seconds"][name]
-        return f"+{added / 1e6:.0f} ({peak / 1e6:,.0f}; {first:.1f} s)"
+        return f"{added / 1e6:+.0f} ({peak / 1e6:,.0f})"
 
-    title = (
-        "Memory: MB that an epoch adds at its peak to a process that has the data "
-        "(peak of the process; seconds to the first step there, with what earlier tasks compiled)"
-    )
-    return _table(title, _of(run, "memory"), _names(run), cell)
+    def start(result: dict[str, Any], name: str) -> str:
+        value = result["first_seconds"].get(name)
+        return _said(result, name) if value is None else f"{value:.1f}"
+
+    title = "MB that an epoch adds at its peak to a process that has the data (peak of the process)"
+    results = _of(run, "memory")
+    return [
+        *_table(title, results, _names(run), cell),
+        *_table(
+            "Seconds from the start of a process to the end of the first step, with the code that "
+            "the tasks before compiled",
+            results,
+            _names(run),
+            start,
+        ),
+    ]
 
 
 def _imports(run: Run) -> list[str]:

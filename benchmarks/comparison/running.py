@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from comparison import processes
+from comparison import figures, processes
 from comparison.contenders import CONTENDERS
 from comparison.processes import Place, Worker, WorkerError
-from comparison.tasks import Task
+from comparison.tasks import OURS, Task
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Result:
         device: "cpu" or "cuda".
         units: samples, rows or calls in a round.
         figures: contender -> round -> figures of the activity, mostly one time in seconds.
-        first_seconds: contender -> seconds to the end of the first step.
+        first_seconds: contender -> seconds to the end of the first step; in "memory" from the
+            start of the process.
         losses: contender -> mean loss of each epoch.
         failures: contender -> what was raised.
     """
@@ -69,10 +71,14 @@ class Runner:
                 continue
             try:
                 worker = Worker(CONTENDERS[name], self._place)
+                failure = worker.ask(do="warm").get("error") if worker.has_device else None
             except WorkerError as error:
                 self.absent[name] = str(error)
                 continue
-            if worker.has_device:
+            if failure is not None:
+                worker.close()
+                self.absent[name] = failure
+            elif worker.has_device:
                 self._workers[name] = worker
                 self.versions |= worker.versions
             else:
@@ -98,7 +104,7 @@ class Runner:
         else:
             workers = self._prepared({name: self._workers[name] for name in names}, result)
             turns(workers, self._rounds, lambda name: self._round(workers[name], result))
-        say(f"{task.key}: {time.perf_counter() - start:.0f} s")
+        say(f"{task.key}: {time.perf_counter() - start:.0f} s{_first_look(result)}")
         return result
 
     def _prepared(self, workers: Mapping[str, Worker], result: Result) -> dict[str, Worker]:
@@ -135,8 +141,11 @@ class Runner:
     def _memory(self, names: list[str], result: Result) -> None:
         """Measure each in a process that did nothing before."""
         for name in names:
+            start = time.perf_counter()
             worker = Worker(CONTENDERS[name], self._place)
+            import_seconds = time.perf_counter() - start
             if self._prepared({name: worker}, result):
+                result.first_seconds[name] += import_seconds
                 self._round(worker, result)
             worker.close()
 
@@ -147,7 +156,8 @@ class Runner:
             contender = CONTENDERS[name]
             command = [sys.executable, "-c", f"import {', '.join(contender.modules)}"]
             start = time.perf_counter()
-            status = processes.start(command, contender, self._place).wait()
+            quiet = {"stderr": subprocess.DEVNULL}
+            status = processes.start(command, contender, self._place, **quiet).wait()
             if status:
                 result.failures[name] = f"the import ended with status {status}"
             result.figures.setdefault(name, []).append([time.perf_counter() - start])
@@ -167,6 +177,13 @@ def turns(names: Iterable[str], rounds: int, run: Any) -> None:
         for name in order:
             run(name)
         order.reverse()
+
+
+def _first_look(result: Result) -> str:
+    """Return the speeds of ours, as multiples of the base, to watch while a run goes on."""
+    found = [(name, figures.ratio(result.as_config(), name)) for name in OURS]
+    known = [f"{name} {ratio:.2f}" for name, ratio in found if ratio is not None]
+    return "".join(f", {each}" for each in known)
 
 
 def say(line: str) -> None:

@@ -56,7 +56,8 @@ ANSWERS = [
 ]
 
 VERBOSE = [
-    Task(f"verbose-{key}", "verbose", key, on_devices=BOTH) for key in ("tiny", "mlp", "convnet")
+    Task(f"verbose-{key}", "verbose", key, contenders=OURS, on_devices=BOTH)
+    for key in ("tiny", "mlp", "convnet")
 ]
 
 FILES = [

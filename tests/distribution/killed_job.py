@@ -1,7 +1,7 @@
 """A fit with backups, of which one process is killed; run by test_job.py.
 
-JOB_KIND in the environment is `never`, `once` or `stays`: `once` kills the second process by itself the first
-time, `stays` trains until it is killed from outside.
+JOB_KIND in the environment is `never`, `once` or `stays`: with `once` the second process kills
+itself the first time, with `stays` it trains until it is killed from outside.
 """
 
 import os

@@ -1,6 +1,5 @@
 """Two processes, over gloo, train as one process does on the joined batches."""
 
-import importlib.util
 import os
 import re
 import signal
@@ -138,7 +137,7 @@ def test_one_process_ends_soon_after_another_was_killed(tmp_path: Path) -> None:
     assert "Error" in output, output
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch.distributed.run") is None, reason="no torchrun")
+@pytest.mark.slow
 def test_torchrun_restarts_a_job_that_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):

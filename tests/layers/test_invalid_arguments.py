@@ -27,7 +27,7 @@ from torchseq.layers import (
 Rows: TypeAlias = list[tuple[Callable[[], Any], str]]
 
 NOT_KNOWN = r"`{0}` is not understood: \w+: 'nope' is not a known name\. (Nearest|Known): "
-OF_DTYPE = r"`dtype` is not understood: dtype: must be one of \[.*\]; got 'nope'"
+OF_DTYPE = r"`dtype` is not understood: \w+: .*must be one of .*got 'nope'"
 OF_ACTIVATION = NOT_KNOWN.format("activation")
 
 

@@ -18,16 +18,16 @@ class Part(NamedTuple):
 
     Args:
         sizes: rows of each process.
-        index: which of these is ours.
+        rank: which of these is ours.
     """
 
     sizes: tuple[int, ...]
-    index: int
+    rank: int
 
     @property
     def size(self) -> int:
         """Our rows; 0 if the one that we compute with stands in for none."""
-        return self.sizes[self.index]
+        return self.sizes[self.rank]
 
     @property
     def total(self) -> int:

@@ -16,7 +16,9 @@ def is_piece(tensor: Any) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """Return the plain tensor; for one in pieces, all processes must ask."""
-    return tensor.full_tensor() if is_piece(tensor) else tensor  # type: ignore[operator, no-any-return]
+    piece: Any = tensor
+    result: Tensor = piece.full_tensor() if is_piece(piece) else tensor
+    return result
 
 
 def cut_as(value: Tensor, like: Any) -> Tensor:

@@ -75,7 +75,7 @@ class CallbackList(Callback):
 
     def _listening(self, hook: str) -> list[Callable[..., Any]]:
         ordered = sorted(self.callbacks, key=lambda callback: callback.runs_last)
-        found = [shared(callback, listener(callback, hook)) for callback in ordered]
+        found = [shared(callback, hook, listener(callback, hook)) for callback in ordered]
         return [function for function in found if function is not None]
 
     def wants(self, hook: str) -> bool:

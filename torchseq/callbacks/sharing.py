@@ -23,12 +23,13 @@ from torchseq.callbacks.learning_rate import optimizers_of
 Listener = Callable[..., Any]
 
 
-def shared(callback: Callback, function: Listener | None) -> Listener | None:
+def shared(callback: Callback, hook: str, function: Listener | None) -> Listener | None:
     """Return what calls a callback's hook in the processes that it is meant for.
 
     Args:
         callback: whose hook it is.
-        function: the hook; None if it does nothing.
+        hook: its name.
+        function: what to call; None if it does nothing.
 
     Returns:
         The function itself if there is one process, and None if there is nothing to do.
@@ -39,7 +40,7 @@ def shared(callback: Callback, function: Listener | None) -> Listener | None:
         return function if process.is_first() else _quiet(function)
     if _is_ours(callback):
         return _in_first(function) if process.is_first() else None
-    return _Told(callback, function)
+    return _Told(callback, hook, function)
 
 
 def _is_ours(callback: Callback) -> bool:
@@ -80,12 +81,14 @@ class _Told:
 
     Args:
         callback: the user's.
-        function: its hook.
+        hook: which of its hooks.
+        function: to call.
     """
 
-    def __init__(self, callback: Callback, function: Listener):
+    def __init__(self, callback: Callback, hook: str, function: Listener):
         self._callback = callback
         self._function = function
+        self._keeps_logs = hook == "on_epoch_end"  # what is put into these, History shows
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         model = self._callback.model
@@ -101,7 +104,7 @@ class _Told:
                 told["error"] = f"{type(error).__name__}: {error}"
             told["changes"] = {k: v for k, v in _numbers(model).items() if before[k] != v}
             told["weights"] = versions != _versions(model)
-            told["logs"] = dict(logs) if type(logs).__name__ == "ReadLogs" else None
+            told["logs"] = dict(logs) if self._keeps_logs and logs is not None else None
         told = process.from_first(lambda: told)
         if failure is not None:
             raise failure

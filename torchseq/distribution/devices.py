@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from torchseq.base import arguments, process
 
@@ -128,10 +130,10 @@ def _connect(timeout_seconds: float | None) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(process.local_index() or 0)
         backend = "cpu:gloo,cuda:nccl"  # numbers of the host do not wait for a GPU
-    store, rank, size = next(distributed.rendezvous("env://", **options))
-    store = distributed.PrefixStore("torchseq", store)
+    store, rank, size = next(rendezvous("env://", **options))
+    store = PrefixStore("torchseq", store)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, **options)
-    process.set_store(distributed.PrefixStore("files", store))
+    process.set_store(PrefixStore("files", store))
     atexit.register(_disconnect)
 
 

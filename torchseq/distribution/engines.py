@@ -54,6 +54,7 @@ class Replicas:
     def _wrapped(self, loss: Tensor) -> DistributedDataParallel:
         device = self._trained[0].device
         used = _leaves_of(loss)
+        options: dict[str, Any] = {_SYNC_BUFFERS: False}  # they are made equal once an epoch
         return DistributedDataParallel(
             self._forward,
             device_ids=[device.index] if device.type == "cuda" else None,
@@ -61,7 +62,7 @@ class Replicas:
             find_unused_parameters=any(id(param) not in used for param in self._trained),
             gradient_as_bucket_view=True,
             init_sync=False,
-            **{_SYNC_BUFFERS: False},  # they are made equal once an epoch
+            **options,
         )
 
     def is_of(self, model: nn.Module) -> bool:

@@ -116,7 +116,7 @@ class TensorLayout:
 
     @property
     def backend_layout(self) -> tuple[TorchMesh, list[Any]]:
-        """torch's mesh, and how a tensor is placed on each of its axes.
+        """The mesh of torch, and how a tensor is placed on each of its axes.
 
         Raises:
             ValueError: if there is no mesh.

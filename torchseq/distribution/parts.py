@@ -33,7 +33,8 @@ def split(source: Source, shards: bool = True) -> PartSource:
         source: of whole batches; with the same data in all processes.
         shards: False if each process has data of its own.
     """
-    if not shards or (isinstance(source, LoaderSource) and not _is_plain(source.iterable)):
+    loader: Any = getattr(source, "iterable", None)
+    if not shards or (isinstance(source, LoaderSource) and not _is_plain(loader)):
         return OwnSource(source)
     if isinstance(source, ArraySource):
         return PartSource(source, _of_arrays)
@@ -102,10 +103,10 @@ class PartSource(Source):
     @property
     def owner(self) -> str:  # type: ignore[override]
         """The method that errors name."""
-        return self.source.owner
+        return str(self.source.owner)
 
     @property
-    def device(self) -> Any:  # type: ignore[override]
+    def device(self) -> Any:
         """Where batches are wanted."""
         return self.source.device
 
@@ -116,22 +117,22 @@ class PartSource(Source):
     @property
     def num_batches(self) -> int | None:  # type: ignore[override]
         """Batches of a pass."""
-        return self.source.num_batches
+        return self.source.num_batches  # type: ignore[no-any-return]
 
     @property
     def num_samples(self) -> int | None:  # type: ignore[override]
         """Samples of a pass, of all processes."""
-        return self.source.num_samples
+        return self.source.num_samples  # type: ignore[no-any-return]
 
     @property
     def is_endless(self) -> bool:  # type: ignore[override]
         """Whether a pass never ends."""
-        return self.source.is_endless
+        return self.source.is_endless  # type: ignore[no-any-return]
 
     @property
     def has_order(self) -> bool:  # type: ignore[override]
         """Whether the order is ours to choose."""
-        return self.source.has_order
+        return self.source.has_order  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         if name == "source":
@@ -140,7 +141,7 @@ class PartSource(Source):
 
     def example(self) -> Batch:
         """Return a whole batch."""
-        return self.source.example()
+        return self.source.example()  # type: ignore[no-any-return]
 
     def examine(self, check: Callable[[Tensor | None], None]) -> None:
         """Have targets checked."""
@@ -212,16 +213,27 @@ def _is_plain(loader: DataLoader[Any]) -> bool:
     return type(loader.batch_sampler) is BatchSampler and type(loader.sampler) in samplers
 
 
+_LOADER_OPTIONS = (
+    "num_workers",
+    "collate_fn",
+    "pin_memory",
+    "timeout",
+    "worker_init_fn",
+    "multiprocessing_context",
+    "generator",
+    "prefetch_factor",
+    "persistent_workers",
+)
+
+
 class _LoaderParts(PartSource):
     """A DataLoader's batches, of which each process loads its own samples alone."""
 
     def __init__(self, source: LoaderSource):
         super().__init__(source, self._load)
-        loader = source.iterable
+        loader: Any = source.iterable
         self._sampler = _PartSampler(loader.batch_sampler)
-        options = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn")
-        options += ("multiprocessing_context", "generator", "prefetch_factor", "persistent_workers")
-        given = {name: getattr(loader, name) for name in options}
+        given = {name: getattr(loader, name) for name in _LOADER_OPTIONS}
         self._loader: Any = DataLoader(loader.dataset, batch_sampler=self._sampler, **given)
         self._begun: Iterator[Any] | None = None
         self._first: Any = None

@@ -147,9 +147,10 @@ def _joined(outputs: list[Any]) -> Any:
 
 def _cut(model: Any, chosen: strategies.ModelParallel) -> Shards:
     """Cut a model's weights, and let its optimizer's state follow."""
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     is_built = optimizer is not None and optimizer.built
-    values = [variable.numpy() for variable in optimizer.variables] if is_built else []
+    # Copies, since these tensors may be the ones that are cut.
+    values = [v.value.detach().clone() for v in optimizer.variables] if is_built else []
     axes = {id(v.tensor): _axis(chosen, v) for v in model.weights}
     by_name = {name: axes.get(id(param), 0) for name, param in model.named_parameters()}
     shards = Shards(model, chosen.device_mesh.backend_mesh, lambda name: by_name[name])

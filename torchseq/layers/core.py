@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torchseq import activations
 from torchseq.base import arguments, dtypes, registry
 from torchseq.base.errors import UnsupportedFeatureError
 from torchseq.base.symbolic import KerasTensor
@@ -221,6 +222,17 @@ class Dense(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """Compute `activation(inputs @ kernel + bias)`."""
         return self.activation(self.linear(inputs))  # type: ignore[no-any-return]
+
+    def bare(self) -> Callable[..., Any]:
+        """Return what `call` computes, by torch's functions."""
+        if type(self.linear) is not nn.Linear or type(self).call is not Dense.call:
+            return self.forward  # parametrized, or another module in its place
+        params: Any = self.linear._parameters
+        linear = nn.functional.linear
+        activation = activations.of_tensors(self.activation)
+        if activation is None:
+            return lambda inputs: linear(inputs, params["weight"], params["bias"])
+        return lambda inputs: activation(linear(inputs, params["weight"], params["bias"]))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the input's shape with `units` last."""

@@ -23,6 +23,9 @@ from torchseq.layers.weighted import Weighted, adopt
 
 _Layer = TypeVar("_Layer", bound="Layer")
 
+_LOOKED_AT = frozenset(
+    ("activation", "activity_regularizer", "autocast", "call", "casts_integers", "forward")
+)
 _OPTIONS = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 _INPUT_OPTIONS = ("input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_dtype")
 # Properties without a value until the layer is built.
@@ -253,6 +256,13 @@ class Layer(Weighted):
         """Compute the output; what torch calls, with its hooks."""
         return self.call(inputs, *args, **kwargs)
 
+    def bare(self) -> Callable[..., Any]:
+        """Return what `forward` computes, past the calls of modules inside that have no hooks.
+
+        Parameters are looked up when it is called; a layer with other modules makes another one.
+        """
+        return self.forward
+
     def _first_call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Build, and call in the name scope in which sublayers that this call builds belong."""
         check_initialized(self)
@@ -322,6 +332,7 @@ class Layer(Weighted):
 
     def _set_region(self) -> None:
         """Find how a mixed policy is carried out; for a new policy and for new weights."""
+        scopes.changes[0] += 1
         self._region: scopes.Region | None = None
         self._output_dtype: torch.dtype | None = None
         is_mixed = self._policy.compute_dtype != self._policy.variable_dtype
@@ -456,6 +467,8 @@ class Layer(Weighted):
         elif "_places" in self.__dict__:
             tracking.forget(self, name, value)
         super().__setattr__(name, value)
+        if name in _LOOKED_AT:
+            scopes.changes[0] += 1
         if isinstance(value, nn.Module) and self.built:
             self._set_region()
 

@@ -18,6 +18,7 @@ from torchseq.base import variable
 
 losses_in_use = [False]  # whether any layer of the process ever had a loss of its own
 active_region: list[Region | None] = [None]  # of the layer being called
+changes = [0]  # how often a layer got what its calls look at, such as a dtype policy
 _is_inside_call = [False]
 
 

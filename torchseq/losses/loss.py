@@ -389,7 +389,8 @@ def _mask_weight(mask: Tensor, dtype: torch.dtype, reduction: str | None) -> Ten
     if reduction not in ("mean", "sum_over_batch_size"):
         return weight
     count, kept = joined.counts(mask.numel(), weight.sum())
-    return weight * (count / kept.clamp(min=1.0))
+    factor: Tensor = count / kept.clamp(min=1.0)
+    return weight * factor
 
 
 def _aligned(owner: str, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchseq.base import arguments, dtypes, naming, registry
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Shape
 from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper, shapes
+from torchseq.layers.chain import Chain, can_chain
 from torchseq.layers.layer import check_initialized, rebuildable
 from torchseq.models.model import Model
 
@@ -56,6 +58,7 @@ class Sequential(Model):
         self.casts_integers = True  # to the declared dtype, which may be an integer one
         self._declared = _Declared()
         self._layers: list[Layer] = []
+        self._chain: Chain | None = None
         for layer in layers or ():
             self.add(layer, rebuild=False)
         if self._layers:
@@ -97,6 +100,7 @@ class Sequential(Model):
         if not self._layers:
             return self._pop_input()
         layer = self._layers.pop()
+        self._chain = None
         if all(layer is not other for other in self._layers):
             key = next(key for key, module in self._modules.items() if module is layer)
             del self._modules[key]
@@ -146,6 +150,7 @@ class Sequential(Model):
         if not self._layers and self._input_layer is None:
             self._declared.input = _declared_input(layer)
         self._layers.append(layer)
+        self._chain = None
         layer.train(self.training)
         if all(layer is not other for other in self._modules.values()):
             self.add_module(self._key_for(layer), layer)
@@ -212,6 +217,7 @@ class Sequential(Model):
             shape = _pass_through(layer, shape)
         self._flow = (input_shape, shape)
         self._met_shape = None
+        self._chain = None
 
     def _build_on(self, inputs: Tensor) -> None:
         self.build(tuple(inputs.shape))
@@ -246,6 +252,7 @@ class Sequential(Model):
 
     def _meet(self, inputs: Any) -> Any:
         """Build for the first input; give a new shape the declared number of axes and check it."""
+        self._chain = None
         if not self.built or not isinstance(inputs, Tensor) or self._flow is None:
             return super()._meet(inputs)
         expected = self._flow[0]
@@ -267,8 +274,22 @@ class Sequential(Model):
         """Apply the layers in order."""
         if mask is not None:
             inputs._keras_mask = mask
+        elif type(inputs) is Tensor and not torch.compiler.is_compiling():
+            chain = self._chain
+            if chain is not None and inputs.dtype is chain.dtype and chain.is_valid():
+                return chain(inputs)
+            return self._call_and_chain(inputs)
         for layer in self._layers:
             inputs = layer(inputs)
+        return inputs
+
+    def _call_and_chain(self, inputs: Any) -> Any:
+        """Apply the layers in order, and keep how for inputs like these."""
+        dtypes_met = []
+        for layer in self._layers:
+            dtypes_met.append(getattr(inputs, "dtype", None))
+            inputs = layer(inputs)
+        self._chain = Chain(self._layers, dtypes_met) if can_chain(self._layers) else None
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:

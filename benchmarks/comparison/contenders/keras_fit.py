@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ class FitSession(Session):
 
         size = self._problem.batch_size
         self._model.fit(*data, batch_size=size, epochs=1, verbose=0, callbacks=[Watch()])
-        return [later - sooner for sooner, later in zip(times, times[1:], strict=False)][:10]
+        return [later - sooner for sooner, later in itertools.pairwise(times)][:10]
 
     def with_accuracy(self) -> None:
         """Compile with a metric, as one who evaluates does."""

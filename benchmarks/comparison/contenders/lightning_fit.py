@@ -18,10 +18,10 @@ class Lightning(Contender):
     modules = ("lightning",)
 
     def session(self, problem: Problem, device: str) -> Session:
+        import lightning
         import torch
         from torch.utils.data import DataLoader, TensorDataset
 
-        import lightning
         from comparison.contenders import torch_parts as parts
 
         warnings.filterwarnings("ignore", module="lightning")
