@@ -1,5 +1,7 @@
 """Ctrl-C during fit: the callbacks hear of the end, and weights and history stay."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -7,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import torchseq
 from torchseq import callbacks, layers
@@ -109,3 +112,41 @@ def test_signal_from_the_keyboard() -> None:
         check=True,
     )
     assert done.stdout.splitlines() == ["ended ['loss']", "interrupted True True", "(1, 3)"]
+
+
+class Signals(torch.nn.Module):
+    """Sends Ctrl-C to the process while a step runs."""
+
+    def __init__(self, times: int):
+        super().__init__()
+        self.times = times
+        self.num_calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.num_calls += 1
+            if self.num_calls == 3:
+                for _ in range(self.times):
+                    os.kill(os.getpid(), signal.SIGINT)
+        return inputs
+
+
+@pytest.mark.parametrize(("times", "steps"), [(1, 3), (2, 2)], ids=["waits", "at once"])
+def test_the_step_ends_before_the_first_interrupt(times: int, steps: int) -> None:
+    model = torchseq.Sequential([torchseq.Input((4,)), layers.Dense(3), Signals(times)])
+    model.compile("adam", "mse", run_eagerly=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(np.ones((20, 4)), np.ones((20, 3)), 4, verbose=0)
+    assert int(model.optimizer.iterations) == steps
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_outside_of_steps_is_not_lost() -> None:
+    model = compiled()
+
+    def send(logs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    late = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: send(logs))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(np.ones((8, 4)), np.ones((8, 3)), 4, 1, 0, [late])

@@ -14,7 +14,7 @@ from torchseq.callbacks import History
 from torchseq.data import adapters, arrays
 from torchseq.data.epochs import Epochs
 from torchseq.distribution.runs import current
-from torchseq.engine import checks
+from torchseq.engine import checks, interrupts
 from torchseq.engine.evaluation import Evaluating
 from torchseq.engine.resuming import Position, Resumable
 
@@ -99,8 +99,9 @@ class Fitting(Evaluating, Resumable):
         source.restart()
         position = self._position = Position(batches, initial_epoch)
         try:
-            callbacks.on_train_begin({})  # which may move the position
-            self._train(position, epochs, update, validate, validation_freq, callbacks)
+            with interrupts.after_the_step():
+                callbacks.on_train_begin({})  # which may move the position
+                self._train(position, epochs, update, validate, validation_freq, callbacks)
         except KeyboardInterrupt:
             callbacks.close()
             callbacks.on_train_end(position.logs)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from torchseq.data.source import Batch
+from torchseq.engine import interrupts
 
 
 def run_batches(
@@ -34,11 +35,14 @@ def run_batches(
     if begin is None and end is None:  # nobody is there who could ask to stop
         for batch in batches:
             step(*batch)
+            if interrupts.pending[0]:
+                interrupts.check()
         return
     for index, batch in enumerate(batches, first):
         if begin is not None:
             begin(index, {})
         step(*batch)
+        interrupts.check()
         if end is not None:
             end(index, logs())
         if should_stop():
@@ -76,6 +80,7 @@ def run_groups(
         if begin is not None:
             begin(first, {})
         step(group)
+        interrupts.check()
         if end is not None:
             end(first + size - 1, logs())
         first += size
