@@ -37,6 +37,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1, help="share of the samples")
     parser.add_argument("--cores", choices=("one", "all", "both"), default="one")
     parser.add_argument("--devices", default="", help="cpu, cuda; by default all there are")
+    parser.add_argument("--memory", choices=("steady", "system"), default="steady")
     parser.add_argument("--cache", default="", help="folder of compiled code; empty by default")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder of the results")
     parser.add_argument("--name", default="compare", help="of the results, after the date")
@@ -52,7 +53,8 @@ def run(settings: argparse.Namespace, device: str, cores: tuple[int, ...]) -> di
         raise SystemExit(f"compare: no contender {unknown}; there are {list(CONTENDERS)}.")
     tasks = chosen([start for start in settings.tasks.split(",") if start])
     folder = tempfile.mkdtemp(prefix="torchseq-compare-")
-    place = Place(device, cores, settings.cache or f"{folder}/cache", f"{folder}/log")
+    cache = settings.cache or f"{folder}/cache"
+    place = Place(device, cores, cache, f"{folder}/log", settings.memory == "steady")
     say(f"{device}, core {cores}; what the libraries print is in {place.log}")
     runner = Runner(names, place, settings.rounds, settings.scale)
     start = time.perf_counter()

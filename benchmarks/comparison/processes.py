@@ -18,6 +18,16 @@ from comparison.contenders.contender import Contender
 _FOLDER = Path(__file__).parent.parent
 _TIMEOUT_SECONDS = 600
 
+# By default glibc gives large blocks back to the system and fetches them anew, thousands of pages
+# in a step, depending on what else happens to lie in memory. Then two processes of the same program
+# differ by as much as 1.4 times (convnet). So that the ratio is that of the programs, all keep what
+# they have.
+_STEADY_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -28,12 +38,14 @@ class Place:
         cores: of the host, by number; as many threads as there are cores.
         cache: folder for compiled code.
         log: file for what workers print.
+        has_steady_memory: let the C library keep freed memory for the process.
     """
 
     device: str
     cores: tuple[int, ...]
     cache: str
     log: str
+    has_steady_memory: bool = True
 
     def environment(self, contender: Contender) -> dict[str, str]:
         """Return the variables of a worker."""
@@ -53,6 +65,8 @@ class Place:
         }
         if self.device == "cpu":
             variables |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        if self.has_steady_memory:
+            variables |= _STEADY_MEMORY
         if threads == "1":
             variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
         return variables

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from comparison import figures, processes
@@ -140,9 +140,10 @@ class Runner:
 
     def _memory(self, names: list[str], result: Result) -> None:
         """Measure each in a process that did nothing before."""
+        place = replace(self._place, has_steady_memory=False)
         for name in names:
             start = time.perf_counter()
-            worker = Worker(CONTENDERS[name], self._place)
+            worker = Worker(CONTENDERS[name], place)
             import_seconds = time.perf_counter() - start
             if self._prepared({name: worker}, result):
                 result.first_seconds[name] += import_seconds

@@ -21,7 +21,7 @@ def fitted(folder: Path, embeds: bool = False, **options: Any) -> tuple[Any, Any
     )
     x = rng.integers(0, 5, (24, 2)) if embeds else rng.normal(size=(24, 2)).astype("float32")
     model = torchseq.Sequential([torchseq.Input((2,)), *front, torchseq.layers.Dense(1)])
-    model.compile(torchseq.optimizers.SGD(0.5), "mse", metrics=["mae"])
+    model.compile(torchseq.optimizers.SGD(0.0625), "mse", metrics=["mae"])
     board = callbacks.TensorBoard(folder, **options)
     history = model.fit(
         x, rng.normal(size=(24, 1)), 6, 2, verbose=0, validation_split=0.25, callbacks=[board]
@@ -59,7 +59,7 @@ def test_scalars_have_the_names_and_steps_of_keras(tmp_path: Path) -> None:
         assert [value for _, value in validation[tag]] == np.float32(
             history.history[f"val_{name}"]
         ).tolist()
-    assert train["epoch_learning_rate"] == [(0, 0.5), (1, 0.5)]
+    assert train["epoch_learning_rate"] == [(0, 0.0625), (1, 0.0625)]
     assert [step for step, _ in validation["evaluation_loss_vs_iterations"]] == [3, 6]
 
 

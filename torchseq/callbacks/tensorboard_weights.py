@@ -30,7 +30,7 @@ def write_weights(writer: Any, model: Any, epoch: int, has_images: bool) -> None
             finite = value[torch.isfinite(value)]  # a histogram has no place for NaN
             if finite.numel():
                 writer.add_histogram(f"{name}/histogram", finite, epoch)
-            image = as_images(value) if has_images else None
+            image = as_images(value.nan_to_num()) if has_images else None
             if image is not None:
                 writer.add_images(f"{name}/image", image, epoch, dataformats="NHWC")
 

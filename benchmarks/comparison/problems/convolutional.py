@@ -128,7 +128,7 @@ PROBLEMS = [
     Problem(
         "resnet",
         "ResNet-like, 32x32, 3 blocks, batch 32",
-        320,
+        192,
         32,
         10,
         images(32, 32, 3),

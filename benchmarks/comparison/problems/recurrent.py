@@ -119,12 +119,12 @@ def bilstm_module() -> Any:
 
 
 PROBLEMS = [
-    Problem("gru", "2 x GRU(64), 50 steps", 960, 32, 1, sequences, gru_layers, gru_module),
-    Problem("lstm", "Embedding + LSTM(64), 100 steps", 960, 32, 1, texts, lstm_layers, lstm_module),
+    Problem("gru", "2 x GRU(64), 50 steps", 640, 32, 1, sequences, gru_layers, gru_module),
+    Problem("lstm", "Embedding + LSTM(64), 100 steps", 640, 32, 1, texts, lstm_layers, lstm_module),
     Problem(
         "bilstm",
         "Embedding + bidirectional LSTM(64), masks",
-        960,
+        640,
         32,
         1,
         padded_texts,
