@@ -93,7 +93,7 @@ def main() -> int:
     }
     settings.out.mkdir(exist_ok=True, parents=True)
     stem = settings.out / found["stem"]
-    stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    stem.with_suffix(".json").write_text(json.dumps(found) + "\n")
     text = report.text(found, picture.draw(found, stem.with_suffix(".png")))
     stem.with_suffix(".md").write_text(text)
     print(text)

@@ -80,6 +80,9 @@ def _draw_growth(plot: Any, axis: str, results: dict[str, Any]) -> None:
         known = [(size, value) for size, value in found if value is not None]
         if known:
             plot.loglog(*zip(*known, strict=True), marker="o", label=name)
+    sizes = [size for _, size, _ in points]
+    plot.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    plot.set_xticks([], minor=True)
     plot.set_xlabel(_AXES[axis])
     plot.set_ylabel("µs a step")
     plot.set_ylim(bottom=10)
