@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -36,3 +38,14 @@ class mode:
     def __exit__(self, *error: Any) -> None:
         for part in self._changed:
             part.training = not self._training
+
+
+def gradless(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what a function returns without gradients.
+
+    To switch them off takes as long as a small kernel, so it is done only if they are on.
+    """
+    if not torch.is_grad_enabled():
+        return function(*args)
+    with torch.no_grad():
+        return function(*args)

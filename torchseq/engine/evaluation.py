@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import torch
 
 from torchseq.base.modes import mode
 from torchseq.data.epochs import Epochs
@@ -62,10 +65,16 @@ class Evaluating(Preparing):
         callbacks.on_test_begin({})
         measured.reset()
         try:
-            with mode(self, False):  # type: ignore[arg-type]
+            with _gradless(step, callbacks), mode(self, False):  # type: ignore[arg-type]
                 self._run("test", batches, step.test, callbacks, lambda: self.stop_evaluating)
         finally:
             batches.close()
         results: dict[str, Any] = measured.read()
         callbacks.on_test_end(results)
         return results
+
+
+def _gradless(step: Step, callbacks: Any) -> AbstractContextManager[Any]:
+    """Switch gradients off once for all steps, where nothing of the user's runs between them."""
+    listens = any(callbacks.wants(f"on_test_batch_{at}") for at in ("begin", "end"))
+    return nullcontext() if listens or type(step) is not Step else torch.no_grad()

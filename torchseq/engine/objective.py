@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchseq import losses, metrics
+from torchseq.base.modes import gradless
 from torchseq.base.targets import kind_of_targets
 from torchseq.engine import logs
 from torchseq.metrics import merging, torch_metric
@@ -118,6 +119,10 @@ class Objective:
     ) -> None:
         """Add a batch of `size` samples to the mean loss and to the metrics."""
         self.tracker.add(loss, size)
+        if self.metrics or self.weighted_metrics:
+            gradless(self._update_metrics, y, y_pred, weight)
+
+    def _update_metrics(self, y: Tensor | None, y_pred: Any, weight: Tensor | None) -> None:
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         for metric in self.weighted_metrics:
@@ -183,7 +188,7 @@ class LossMean(metrics.Mean):
 
     def __init__(self) -> None:
         super().__init__(name="loss")
-        self._samples = 0  # those that `count` does not have yet
+        self._seen = [0]  # samples that `count` does not have yet; a list is quick to write to
 
     def add(self, loss: Tensor, size: int) -> None:
         """Add the mean loss of `size` samples."""
@@ -192,34 +197,34 @@ class LossMean(metrics.Mean):
 
     def count_samples(self, size: int) -> None:
         """Count samples whose loss is in the sum."""
-        self._samples += size
+        self._seen[0] += size
 
     def num_samples(self) -> Tensor:
         """Return the number of samples, on the device."""
-        return self.count.tensor + self._samples
+        return self.count.tensor + self._seen[0]
 
     def reset_state(self) -> None:
         """Forget all batches."""
         super().reset_state()
-        self._samples = 0
+        self._seen[0] = 0
 
     def result(self) -> Tensor:
         """Return the mean, 0 if there was no sample."""
-        return self.total.tensor / (self.count.tensor + self._samples).clamp(min=1)
+        return self.total.tensor / (self.count.tensor + self._seen[0]).clamp(min=1)
 
     def states(self) -> merging.States:
         """Return sum and number of samples, which is on the device from now on."""
-        self.count.tensor.add_(self._samples)
-        self._samples = 0
+        self.count.tensor.add_(self._seen[0])
+        self._seen[0] = 0
         return super().states()
 
     def get_extra_state(self) -> int:
         """Return what is in no buffer, for a backup of a running fit."""
-        return self._samples
+        return self._seen[0]
 
     def set_extra_state(self, state: int) -> None:
         """Take what `get_extra_state` returned."""
-        self._samples = state
+        self._seen[0] = state
 
     def __repr__(self) -> str:
         return "<Mean name=loss>"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from torchseq.base.modes import gradless
 from torchseq.engine.objective import Objective
 
 
@@ -32,11 +32,13 @@ class Step:
         optimizer.scale_loss(loss).backward()
         optimizer.step()
         optimizer.zero_grad()
-        self.objective.update(loss, len(x), y, y_pred, weight)
+        self.objective.update(loss, x.shape[0], y, y_pred, weight)
 
     def test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
         """Update the metrics from one batch."""
-        with torch.no_grad():  # in inference mode losses could not see the logits
-            y_pred = self.model(x)
-            loss = self.objective.total_loss(self.model, y, y_pred, weight)
-            self.objective.update(loss, len(x), y, y_pred, weight)
+        gradless(self._test, x, y, weight)  # in inference mode losses could not see the logits
+
+    def _test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
+        y_pred = self.model(x)
+        loss = self.objective.total_loss(self.model, y, y_pred, weight)
+        self.objective.update(loss, x.shape[0], y, y_pred, weight)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchseq import losses
 from torchseq.base import registry
+from torchseq.base.modes import gradless
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
 from torchseq.metrics.alignment import check_weight, masked_weight, match_ranks
@@ -60,8 +61,7 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add values, samples first; `sample_weight` is of their shape or of fewer axes."""
-        with torch.no_grad():
-            self._add(as_tensor(values), sample_weight)
+        gradless(self._add, as_tensor(values), sample_weight)
 
     def _add(self, values: Tensor, sample_weight: Any) -> None:
         total, count = self._state(_TOTAL), self._state(_COUNT)
@@ -135,12 +135,14 @@ class MeanMetricWrapper(Mean):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         """Add a batch; entries that the mask of `y_pred` excludes do not count."""
+        gradless(self._add_values, y_true, y_pred, sample_weight)
+
+    def _add_values(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         mask = getattr(y_pred, "_keras_mask", None)
-        with torch.no_grad():
-            values = as_tensor(self._fn(y_true, y_pred, **self._fn_kwargs))
-            if mask is not None:
-                sample_weight = masked_weight(sample_weight, mask, self._torch_dtype)
-            self._add(values, sample_weight)
+        values = as_tensor(self._fn(y_true, y_pred, **self._fn_kwargs))
+        if mask is not None:
+            sample_weight = masked_weight(sample_weight, mask, self._torch_dtype)
+        self._add(values, sample_weight)
 
     def get_config(self) -> Config:
         inner = {"fn": self._fn, **self._fn_kwargs}
