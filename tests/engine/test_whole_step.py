@@ -365,3 +365,12 @@ def test_the_environment_turns_auto_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.jit_compile == EAGER
     model.compile("sgd", "mse", jit_compile=False)
     assert model.jit_compile is False
+
+
+def test_the_users_memory_is_not_written_to(tmp_path: Any) -> None:
+    """Data of a file mapped for reading lies in memory that kills who writes to it."""
+    np.save(tmp_path / "x.npy", np.ones((16, 3), "float32"))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    model = torchseq.Sequential([torchseq.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=EAGER)
+    model.fit(x, x[:, :1], 8, shuffle=False, verbose=0)

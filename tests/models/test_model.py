@@ -110,7 +110,7 @@ def test_own_adam_trains_a_wrapped_module_as_in_a_loop_by_hand() -> None:
     by_fit = network(dropout=0.0)
     by_hand = copy.deepcopy(by_fit)
     model = torchseq.Model.wrap(by_fit)
-    model.compile(torchseq.optimizers.Adam(0.01), "mse")
+    model.compile(torchseq.optimizers.Adam(0.01), "mse", jit_compile=False)
     model.fit(x, y, batch_size=10, epochs=2, shuffle=False, verbose=0)
     optimizer = torchseq.optimizers.Adam(0.01)
     optimizer.build(torchseq.Model.wrap(by_hand).trainable_weights)

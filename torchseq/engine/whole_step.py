@@ -109,7 +109,7 @@ class WholeStep(Step):
         if state is None:
             state = self._states[key[0]] = kind(self)
         tensors = [*state.tensors, *(tensor for tensor in batch if tensor is not None)]
-        saved = Saved(self, tensors)
+        saved = Saved(self, state.tensors)  # not the batch: it may be the user's read-only memory
         try:
             state.refresh()
             recorded = graphs.record(lambda *given: state.step(*batch), tensors)
