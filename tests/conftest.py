@@ -1,5 +1,6 @@
 """Fixtures of the tests: seeds that a failure report can repeat, and a report on sizes."""
 
+import gc
 import os
 import random
 import secrets
@@ -65,3 +66,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines:
         terminalreporter.section("reports")
         terminalreporter.write_line("\n".join(lines))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what collection made from the garbage collector, which Keras calls in many tests."""
+    gc.collect()
+    gc.freeze()
