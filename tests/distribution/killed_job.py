@@ -6,6 +6,7 @@ itself the first time, with `stays` it trains until it is killed from outside.
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way
