@@ -344,7 +344,10 @@ def test_a_torch_optimizer_steps_eagerly() -> None:
 
 @pytest.mark.parametrize(
     ("jit", "message"),
-    [({"modus": "x"}, r"keys among .*'mode'.*\['modus'\]"), (3, "True, False, 'auto' or a dict")],
+    [
+        ({"modus": "x"}, r"keys among .*'mode'.*\['modus'\]"),
+        (3, "True, False, 'auto', 'cudagraph' or a dict"),
+    ],
 )
 def test_errors_of_jit_compile(jit: Any, message: str) -> None:
     model = torchseq.Sequential([torchseq.Input((3,)), layers.Dense(1)])

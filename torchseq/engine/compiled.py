@@ -60,7 +60,8 @@ class Compiled:
             steps_per_execution: batches for which callbacks' batch hooks run once, with the index
                 of the first and that of the last, as if the last group of an epoch were full.
             jit_compile: True to compile whole steps into graphs, or the `backend`, `mode` and
-                `options` of `torch.compile` as a dict. False and "auto" run eagerly, unless the
+                `options` of `torch.compile` as a dict; "cudagraph" to launch whole steps on a GPU
+                as CUDA graphs. False and "auto" run eagerly, unless the
                 environment has `TORCHSEQ_JIT=1`, which turns "auto" into True.
             auto_scale_loss: under the policy "mixed_float16", put the optimizer into a
                 `LossScaleOptimizer`.

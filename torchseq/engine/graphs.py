@@ -81,6 +81,7 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
         "alignment_asserts": False,
         **of_mode,
         **(options.get("options") or {}),
+        "triton.cudagraphs": False,  # `engine/captured.py` does it, and knows what stays in place
     }
 
 

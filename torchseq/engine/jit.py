@@ -7,20 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAMES = ("backend", "mode", "options")
+CUDAGRAPH = "cudagraph"  # torch's own kernels, captured
 
 
 def options_of(jit_compile: Any) -> Mapping[str, Any] | bool:
     """Return the compiler's options, or False if steps run eagerly.
 
     "auto" runs eagerly, because to compile takes seconds, more than most fits on a CPU gain. The
-    environment variable `TORCHSEQ_JIT` turns it on: `1`, or the name of a backend.
+    environment variable `TORCHSEQ_JIT` turns it on: `1`, or the name of a backend. "cudagraph"
+    means that backend.
 
     Raises:
-        ValueError: for anything but a bool, "auto" or a dict with known keys.
+        ValueError: for anything but a bool, "auto", "cudagraph" or a dict with known keys.
     """
     if jit_compile == "auto" or jit_compile is None:
         wanted = os.environ.get("TORCHSEQ_JIT", "")
         jit_compile = {"": False, "0": False, "1": True}.get(wanted, {"backend": wanted})
+    if jit_compile == CUDAGRAPH:
+        jit_compile = {"backend": CUDAGRAPH}
     if isinstance(jit_compile, Mapping):
         unknown = sorted(set(jit_compile) - set(_NAMES))
         if unknown:
@@ -31,7 +35,16 @@ def options_of(jit_compile: Any) -> Mapping[str, Any] | bool:
         return dict(jit_compile)
     if not isinstance(jit_compile, bool):
         raise ValueError(
-            "compile: `jit_compile` must be True, False, 'auto' or a dict of torch.compile's "
-            f"options; got jit_compile={jit_compile!r}."
+            "compile: `jit_compile` must be True, False, 'auto', 'cudagraph' or a dict of "
+            f"torch.compile's options; got jit_compile={jit_compile!r}."
         )
     return {} if jit_compile else False
+
+
+def captures(options: Mapping[str, Any]) -> bool:
+    """Tell whether steps are captured as CUDA graphs, as torch's mode "reduce-overhead" asks."""
+    return bool(
+        options.get("backend") == CUDAGRAPH
+        or options.get("mode") == "reduce-overhead"
+        or (options.get("options") or {}).get("triton.cudagraphs")
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
-from torchseq.base import random_state
+from torchseq.base import devices, random_state
 from torchseq.engine.flat import Flat
 from torchseq.engine.step import Step
 from torchseq.optimizers import state
@@ -25,15 +25,23 @@ class StepState:
 
     def __init__(self, step: Step):
         self._step = step
-        self.tensors: list[Tensor] = []
+        self._keep([])
+
+    def _keep(self, tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+        self._places = _places(tensors)
+
+    def _found(self) -> list[Tensor]:
+        """Return the tensors of the step, as they are now."""
+        raise NotImplementedError
 
     def step(self, *batch: Any) -> tuple[()]:
         """Take a step, of which everything is recorded."""
         raise NotImplementedError
 
     def is_valid(self) -> bool:
-        """Tell whether model, optimizer and metrics still have these tensors."""
-        raise NotImplementedError
+        """Tell whether model, optimizer and metrics still have these tensors, in their places."""
+        return _are_same(self.tensors, self._found()) and self._places == _places(self.tensors)
 
     def refresh(self) -> None:
         """Write the numbers of this step into their tensor."""
@@ -47,13 +55,10 @@ class TestState(StepState):
 
     def __init__(self, step: Step):
         super().__init__(step)
-        self.tensors = self._found()
+        self._keep(self._found())
 
     def _found(self) -> list[Tensor]:
         return _unique([*self._step.model.parameters(), *_other_tensors(self._step)])
-
-    def is_valid(self) -> bool:
-        return _are_same(self.tensors, self._found())
 
     def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[()]:
         """Update the metrics from one batch."""
@@ -76,10 +81,11 @@ class TrainState(StepState):
         named = step.model.named_parameters()
         self._names = {name: param for name, param in named if id(param) in trained}
         self._flat = self._flatten() if len(self._names) == len(trained) else None
-        self._numbers = torch.zeros(_MOST_NUMBERS, dtype=torch.float64)
-        self._on_host = self._numbers.numpy()
+        self._host_numbers = torch.zeros(_MOST_NUMBERS, dtype=torch.float64)
+        self._on_host = self._host_numbers.numpy()
+        self._numbers = self._host_numbers.to(devices.device_of(step.model))  # itself on the CPU
         self._num_numbers = 0
-        self.tensors = self._found()
+        self._keep(self._found())
 
     def _flatten(self) -> tuple[Flat, dict[str, Flat]] | None:
         """Return the weights in one buffer, and each state in one, where that can be."""
@@ -91,7 +97,6 @@ class TrainState(StepState):
         return Flat(self._params), slots
 
     def _found(self) -> list[Tensor]:
-        """Return the tensors of the step, as they are now."""
         step, optimizer = self._step, self._step.optimizer
         trained = {id(param) for param in self._params}
         others = [*step.model.parameters(), *_other_tensors(step)]
@@ -114,12 +119,15 @@ class TrainState(StepState):
             flats = (weights, *slots.values())
             if not _are_same(kept, now) or not all(flat.is_valid() for flat in flats):
                 return False
-        return _are_same(self.tensors, self._found())
+        return super().is_valid()
 
     def refresh(self) -> None:
         numbers = self._step.optimizer.step_numbers()
         self._on_host[: len(numbers)] = numbers
         self._num_numbers = len(numbers)
+        if self._numbers is not self._host_numbers:
+            # From memory that is not pinned: CUDA keeps a copy, so the host may go on and write.
+            self._numbers.copy_(self._host_numbers, non_blocking=True)
 
     def end_step(self) -> None:
         self._step.optimizer.count_step()
@@ -172,6 +180,7 @@ class Saved:
     def __init__(self, step: Step, tensors: Iterable[Tensor]):
         self._tensors = list(tensors)
         self._values = [tensor.detach().clone() for tensor in self._tensors]
+        self._versions = [_version(tensor) for tensor in self._tensors]
         self._random = random_state.get_random_state()
         self._objective = step.objective
         self._num_samples = step.objective.tracker.get_extra_state()
@@ -194,6 +203,21 @@ class Saved:
                     f"{type(module).__name__}.{name} became another tensor; in a compiled step it "
                     "must be written in place, as by `tensor.copy_(...)`"
                 )
+
+    def check_device(self, device: torch.device) -> None:
+        """Raise if the step wrote to a tensor elsewhere: a CUDA graph would not do it again."""
+        pairs = zip(self._tensors, self._versions, strict=True)
+        written = {id(t) for t, version in pairs if t.device != device and _version(t) != version}
+        names = [
+            f"{type(module).__name__}.{name}"
+            for module, _, name, value in self._holders
+            if id(value) in written
+        ]
+        if written:
+            raise ValueError(
+                f"in a CUDA graph all that a step writes must be on {device}; {', '.join(names)} "
+                "is not. Layers that draw by a seed count on the CPU: leave their `seed` away"
+            )
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -222,6 +246,15 @@ def _other_tensors(step: Step) -> list[Tensor]:
         holders = (module._parameters, module._buffers, module.__dict__)
         found += [v for holder in holders for v in holder.values() if isinstance(v, Tensor)]
     return found
+
+
+def _places(tensors: Iterable[Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _version(tensor: Tensor) -> int:
+    """Return a count of the writes to a tensor; one of inference mode has none."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _are_same(tensors: list[Tensor], others: list[Tensor]) -> bool:

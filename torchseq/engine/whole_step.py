@@ -4,19 +4,22 @@ The first batch of a shape is recorded while it runs eagerly; then all that the 
 back, and it is taken by the compiled graph, as all later ones are. So a fit that goes on after an
 interruption takes each step by the same kernels. A graph reads and writes the tensors of model,
 optimizer and metrics in place; the numbers that change from step to step, such as the learning
-rate, come in as a small tensor.
+rate, come in as a small tensor. On a GPU the kernels, compiled or torch's own, can be captured as a
+CUDA graph.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchseq.engine import graphs
+from torchseq.base import devices
+from torchseq.engine import graphs, jit
+from torchseq.engine.captured import Captured
 from torchseq.engine.objective import Objective
 from torchseq.engine.step import Step
 from torchseq.engine.step_state import Saved, StepState, TestState, TrainState
@@ -31,7 +34,8 @@ class WholeStep(Step):
         model: as of `Step`.
         objective: as of `Step`.
         optimizer: as of `Step`.
-        options: `backend`, `mode` and `options`, as of `torch.compile`.
+        options: `backend`, `mode` and `options`, as of `torch.compile`; the backend `"cudagraph"`
+            captures torch's kernels.
     """
 
     def __init__(
@@ -90,7 +94,7 @@ class WholeStep(Step):
     def _run(self, state: StepState, graph: graphs.Compiled, *batch: Tensor | None) -> None:
         state.refresh()
         with torch.no_grad():
-            graph([*state.tensors, *[tensor for tensor in batch if tensor is not None]])
+            graph([*state.tensors, *_given(batch)])
         self.objective.count(len(batch[0]))  # type: ignore[arg-type]
 
     def _is_worth(self, key: Any) -> bool:
@@ -108,13 +112,10 @@ class WholeStep(Step):
         state = self._states.get(key[0])
         if state is None:
             state = self._states[key[0]] = kind(self)
-        tensors = [*state.tensors, *(tensor for tensor in batch if tensor is not None)]
         saved = Saved(self, state.tensors)  # not the batch: it may be the user's read-only memory
         try:
             state.refresh()
-            recorded = graphs.record(lambda *given: state.step(*batch), tensors)
-            saved.check_bindings()
-            graph = graphs.compiled(recorded, tensors, self._options)
+            graph = self._graph(state, saved, batch)
         except Exception as error:
             saved.restore()
             eagerly(*batch)  # raises again what is the user's to know
@@ -124,6 +125,32 @@ class WholeStep(Step):
         self._graphs[key] = graph
         self._run(state, graph, *batch)
         state.end_step()
+
+    def _graph(
+        self, state: StepState, saved: Saved, batch: tuple[Tensor | None, ...]
+    ) -> graphs.Compiled:
+        """Return the step as a graph."""
+        if self._options.get("backend") == jit.CUDAGRAPH:
+            return self._captured(lambda given: state.step(*_filled(batch, given)), saved, batch)
+        tensors = [*state.tensors, *_given(batch)]
+        recorded = graphs.record(lambda *given: state.step(*batch), tensors)
+        saved.check_bindings()
+        graph = graphs.compiled(recorded, tensors, self._options)
+        if not jit.captures(self._options):
+            return graph
+        gradless = torch.no_grad()(graph)
+        return self._captured(lambda given: gradless([*state.tensors, *given]), saved, batch)
+
+    def _captured(
+        self, run: Callable[[list[Tensor]], Any], saved: Saved, batch: tuple[Tensor | None, ...]
+    ) -> Captured:
+        device = devices.device_of(self.model)
+        captured = Captured(run, _given(batch), device)
+        captured.warm_up()
+        saved.check_bindings()
+        saved.check_device(device)
+        captured.capture()
+        return captured
 
     def _give_up(self, error: Exception) -> None:
         self._is_broken = True
@@ -137,3 +164,13 @@ class WholeStep(Step):
 def _kind(tensor: Any) -> Any:
     """Return what a graph depends on; None for what is no tensor."""
     return (tensor.shape, tensor.dtype) if isinstance(tensor, Tensor) else None
+
+
+def _given(batch: Iterable[Tensor | None]) -> list[Tensor]:
+    return [tensor for tensor in batch if tensor is not None]
+
+
+def _filled(batch: Iterable[Tensor | None], given: Iterable[Tensor]) -> list[Tensor | None]:
+    """Return a batch with other tensors in the places of its own."""
+    others = iter(given)
+    return [None if tensor is None else next(others) for tensor in batch]
