@@ -13,7 +13,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from fit_throughput import TASKS, Task
+from comparison import problems
+from comparison.problems.problem import Problem
 from interleaving import Run, measure
 from torch import nn
 
@@ -45,11 +46,11 @@ def bare_loop(module: nn.Module, x: np.ndarray, batch_size: int) -> Run:
     return run
 
 
-def torchs_module(task: Task) -> nn.Module:
-    """Return torch's form of a task's network, channels last outside as in Keras."""
-    last = nn.Sigmoid() if task.classes == 1 else nn.Softmax(-1)
-    module = nn.Sequential(task.module(), last)
-    return module if len(task.inputs) == 1 else nn.Sequential(_ChannelsFirst(), module)
+def torchs_module(problem: Problem, has_images: bool) -> nn.Module:
+    """Return torch's form of a problem's network, channels last outside as in Keras."""
+    last = nn.Sigmoid() if problem.classes == 1 else nn.Softmax(-1)
+    module = nn.Sequential(problem.module(), last)
+    return nn.Sequential(_ChannelsFirst(), module) if has_images else module
 
 
 class _ChannelsFirst(nn.Module):
@@ -68,12 +69,13 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.rounds} rounds")
     print("| task | rows | bare torch, µs a call | torchseq, rate to bare |\n|---|---|---|---|")
-    for task in TASKS:
-        model = torchseq.Sequential([torchseq.Input(task.inputs), *task.layers(torchseq)])
-        module = torchs_module(task)
-        x = task.data()[0].numpy()
+    for problem in map(problems.find, ("tiny", "mlp", "convnet")):
+        x, _ = problem.arrays()
+        layers = problem.layers(torchseq)
+        model = torchseq.Sequential([torchseq.Input(x.shape[1:]), *layers])
+        module = torchs_module(problem, x.ndim == 4)
         for rows in (1, len(x)):
-            given, size = x[:rows], task.batch_size
+            given, size = x[:rows], problem.batch_size
             bare = bare_call(module, given) if rows == 1 else bare_loop(module, given, size)
             runs = {
                 "bare": bare,
@@ -83,7 +85,7 @@ def main() -> int:
             pairs = zip(seconds["bare"], seconds["torchseq"], strict=True)
             ratio = statistics.median(theirs / ours for theirs, ours in pairs)
             call = statistics.median(seconds["bare"]) * 1e6
-            print(f"| {task.name} | {rows:,} | {call:,.0f} | {ratio:.2f} |", flush=True)
+            print(f"| {problem.name} | {rows:,} | {call:,.0f} | {ratio:.2f} |", flush=True)
     return 0
 
 

@@ -157,13 +157,26 @@ def models(make: Any = images) -> Pair:
     return ours, theirs
 
 
-def optimizers(kind: str, **options: Any) -> Pair:
-    name, own = KINDS[kind]
+def optimizers(
+    kind: str, *, kinds: dict[str, tuple[str, dict[str, Any]]] = KINDS, **options: Any
+) -> Pair:
+    """Returns our optimizer and Keras's for a row, with more options."""
+    name, own = kinds[kind]
     settings = {**own, **options}
     return (
         getattr(torchseq.optimizers, name)(**settings),
         getattr(keras.optimizers, name)(**settings),
     )
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule as users write it."""
+
+    def __call__(self, step: Any) -> Any:
+        return 0.1 / (1.0 + step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
 
 
 def build(pair: Pair, of: Pair) -> None:
@@ -190,6 +203,58 @@ def step(pair: Pair, of: Pair, grads: list[Array | None]) -> None:
 def train(pair: Pair, of: Pair, rng: np.random.Generator, steps: int = STEPS) -> None:
     for _ in range(steps):
         step(pair, of, [*gradients(rng, of[0])])
+
+
+def assert_train_alike(pair: Pair, rng: np.random.Generator, make: Any = images) -> None:
+    """Weights and state are equal after many steps."""
+    of = models(make)
+    build(pair, of)
+    train(pair, of, rng)
+    assert_same(pair, of)
+
+
+def assert_train_alike_to_the_end(pair: Pair, rng: np.random.Generator) -> None:
+    """So they are with weights that do not decay, also after what `fit` does last."""
+    of = models()
+    for optimizer, model in zip(pair, of, strict=True):
+        optimizer.exclude_from_weight_decay([model.trainable_weights[3]], ["bias"])
+    build(pair, of)
+    train(pair, of, rng)
+    assert_same(pair, of)
+    for optimizer, model in zip(pair, of, strict=True):
+        optimizer.finalize_variable_values(model.trainable_weights)
+    assert_same(pair, of)
+
+
+def assert_train_alike_with_gaps(pair: Pair, rng: np.random.Generator) -> None:
+    """So they are where some gradients are missing."""
+    of = models()
+    build(pair, of)
+    for index in range(STEPS):
+        grads: list[Array | None] = [*gradients(rng, of[0])]
+        if index % 3 == 0:
+            grads[1] = None
+        if index % 7 == 2:
+            grads[0] = grads[2] = None
+        step(pair, of, grads)
+    assert_same(pair, of)
+
+
+def assert_train_alike_at_new_rates(
+    pair: Pair, rng: np.random.Generator, make: Any = images
+) -> None:
+    """So they are where the rate is set between steps, in both ways."""
+    of = models(make)
+    build(pair, of)
+    for index in range(STEPS):
+        if index % 5 == 0:
+            for optimizer in pair:
+                optimizer.learning_rate = 0.1 / (index + 1)
+        if index % 7 == 3:
+            for optimizer in pair:
+                optimizer.learning_rate.assign(0.02)
+        train(pair, of, rng, steps=1)
+    assert_same(pair, of)
 
 
 def assert_same(pair: Pair, of: Pair, tolerance: float = TOLERANCE) -> None:

@@ -39,11 +39,14 @@ class Killer(callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if (self.epoch, batch) == self.at:
-            raise Killed
+            self.end()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch, None) == self.at:
-            raise Killed
+            self.end()
+
+    def end(self) -> None:
+        raise Killed
 
 
 class Order:
@@ -196,22 +199,11 @@ def test_any_optimizer_goes_on(name: str, at: tuple[int, int | None], tmp_path: 
     assert_same(fit("arrays", tmp_path / "b", optimizer=make(), save_freq=1), expected)
 
 
-class Stopper(callbacks.Callback):
-    """Stops training, in the middle of an epoch or at its end."""
+class Stopper(Killer):
+    """Stops training there instead."""
 
-    def __init__(self, epoch: int, batch: int | None) -> None:
-        super().__init__()
-        self.at = (epoch, batch)
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.model.stop_training |= (self.epoch, batch) == self.at
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.stop_training |= (epoch, None) == self.at
+    def end(self) -> None:
+        self.model.stop_training = True
 
 
 @pytest.mark.parametrize("data", ["arrays", "arrays in pieces"])

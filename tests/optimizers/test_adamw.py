@@ -26,6 +26,17 @@ def test_excluded_weights_do_not_shrink() -> None:
     torch.testing.assert_close(weights[1].detach(), torch.full((2,), 1 - 0.004 * 0.1))
 
 
+@pytest.mark.filterwarnings("ignore:.*Gradients do not exist")
+def test_excluded_weights_do_not_shrink_where_others_have_no_gradient() -> None:
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(4)]
+    optimizer = AdamW(0.1)
+    optimizer.exclude_from_weight_decay([weights[2]])
+    optimizer.apply([None, torch.zeros(2), torch.zeros(2), torch.zeros(2)], weights)
+    shrunk = 1 - 0.004 * 0.1
+    for weight, expected in zip(weights, (1, shrunk, 1, shrunk), strict=True):
+        torch.testing.assert_close(weight.detach(), torch.full((2,), float(expected)))
+
+
 def test_it_does_not_go_without_decay() -> None:
     with pytest.raises(ValueError, match="AdamW: `weight_decay` must be a number; .* Take Adam"):
         AdamW(weight_decay=None)  # type: ignore[arg-type]

@@ -195,6 +195,22 @@ def test_exclusions_come_before_building() -> None:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
 
 
+@pytest.mark.parametrize("optimizer", [SGD(0.001), torch.optim.SGD], ids=["own", "torch"])
+def test_constraints_are_looked_up_in_each_fit(optimizer: Any) -> None:
+    model = torchseq.Sequential([torchseq.Input((2,)), layers.Dense(2), layers.Dense(2)])
+    model.compile(optimizer, "mse")
+    for layer in model.layers:
+        layer.set_weights([-np.ones((2, 2)), np.zeros(2)])
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 2), "float32")
+    first, second = (layer.kernel for layer in model.layers)
+    model.fit(x, y, verbose=0)
+    assert second.numpy().max() < 0
+    second.constraint = torchseq.constraints.NonNeg()
+    model.fit(x, y, verbose=0)
+    assert second.numpy().min() == 0
+    assert first.numpy().max() < 0
+
+
 # --- plain torch --------------------------------------------------------------------------------
 
 

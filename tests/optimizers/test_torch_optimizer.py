@@ -596,6 +596,10 @@ def test_variables_show_count_rate_and_state(data: Any) -> None:
         np.testing.assert_array_equal(variable.numpy(), value)
     with pytest.raises(ValueError, match="set_weights needs 14 arrays.*got 1"):
         optimizer.set_weights(values[:1])
+    with pytest.raises(ValueError, match=r"TorchOptimizer: the value of .* got \(7,\)"):
+        optimizer.set_weights([np.zeros_like(value) for value in values[:-1]] + [np.ones(7)])
+    for variable, value in zip(optimizer.variables, values, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
 
 
 def test_a_copied_model_trains_on_by_itself(data: Any) -> None:

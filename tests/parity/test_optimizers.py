@@ -16,8 +16,12 @@ from tests.optimizer_parity import (
     OPTIONS,
     ROWS,
     STEPS,
-    Array,
+    Falling,
     assert_same,
+    assert_train_alike,
+    assert_train_alike_at_new_rates,
+    assert_train_alike_to_the_end,
+    assert_train_alike_with_gaps,
     build,
     gradients,
     models,
@@ -31,26 +35,13 @@ from tests.optimizer_parity import (
 def test_weights_and_state_equal_keras_after_30_steps(
     kind: str, options: dict[str, Any], rng: np.random.Generator
 ) -> None:
-    of = models()
-    pair = optimizers(kind, **options)
-    for optimizer, model in zip(pair, of, strict=True):
-        optimizer.exclude_from_weight_decay([model.trainable_weights[3]], ["bias"])
-    build(pair, of)
-    train(pair, of, rng)
-    assert_same(pair, of)
-    for optimizer, model in zip(pair, of, strict=True):
-        optimizer.finalize_variable_values(model.trainable_weights)
-    assert_same(pair, of)
+    assert_train_alike_to_the_end(optimizers(kind, **options), rng)
 
 
 @pytest.mark.parametrize("make", MODELS[1:])
 @pytest.mark.parametrize("kind", FIRST)
 def test_all_layouts_of_weights(kind: str, make: Any, rng: np.random.Generator) -> None:
-    of = models(make)
-    pair = optimizers(kind, **OPTIONS["all"])
-    build(pair, of)
-    train(pair, of, rng)
-    assert_same(pair, of)
+    assert_train_alike(optimizers(kind, **OPTIONS["all"]), rng, make)
 
 
 @pytest.mark.filterwarnings("ignore:.*Gradients do not exist")
@@ -59,41 +50,12 @@ def test_all_layouts_of_weights(kind: str, make: Any, rng: np.random.Generator) 
 def test_weights_without_gradient_stay_as_in_keras(
     kind: str, options: str, rng: np.random.Generator
 ) -> None:
-    of = models()
-    pair = optimizers(kind, **OPTIONS[options])
-    build(pair, of)
-    for index in range(STEPS):
-        grads: list[Array | None] = [*gradients(rng, of[0])]
-        if index % 3 == 0:
-            grads[1] = None
-        if index % 7 == 2:
-            grads[0] = grads[2] = None
-        step(pair, of, grads)
-    assert_same(pair, of)
+    assert_train_alike_with_gaps(optimizers(kind, **OPTIONS[options]), rng)
 
 
 @pytest.mark.parametrize("kind", FIRST)
 def test_rate_that_changes_between_steps(kind: str, rng: np.random.Generator) -> None:
-    of = models()
-    pair = optimizers(kind, weight_decay=0.01)
-    build(pair, of)
-    for index in range(STEPS):
-        if index % 5 == 0:
-            for optimizer in pair:
-                optimizer.learning_rate = 0.1 / (index + 1)
-        if index % 7 == 3:
-            for optimizer in pair:
-                optimizer.learning_rate.assign(0.02)
-        train(pair, of, rng, steps=1)
-    assert_same(pair, of)
-
-
-class Falling(keras.optimizers.schedules.LearningRateSchedule):
-    def __call__(self, step: Any) -> Any:
-        return 0.1 / (1.0 + step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {}
+    assert_train_alike_at_new_rates(optimizers(kind, weight_decay=0.01), rng)
 
 
 @pytest.mark.parametrize("steps", [None, 2])

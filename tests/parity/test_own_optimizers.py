@@ -10,7 +10,16 @@ import torch
 from torch import nn
 
 import torchseq
-from tests.optimizer_parity import OPTIONS, Pair, assert_close, assert_same, build, models, train
+from tests.optimizer_parity import (
+    OPTIONS,
+    Pair,
+    assert_close,
+    assert_same,
+    assert_train_alike,
+    build,
+    models,
+    train,
+)
 
 
 def momentum(library: Any) -> Any:
@@ -89,11 +98,7 @@ def made(make: Any, **options: Any) -> Pair:
 def test_weights_and_state_equal_keras_after_30_steps(
     make: Any, options: str, rng: np.random.Generator
 ) -> None:
-    of = models()
-    pair = made(make, **OPTIONS[options])
-    build(pair, of)
-    train(pair, of, rng)
-    assert_same(pair, of)
+    assert_train_alike(made(make, **OPTIONS[options]), rng)
 
 
 @pytest.mark.parametrize("make", [momentum, adaptive, halved])

@@ -7,7 +7,7 @@ move, a converted copy where entries are reordered. There is one tensor, and it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -319,3 +319,27 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
         # The dtype is given here, not changed later: a Python float would pass through float32.
         return torch.as_tensor(value, dtype=wanted, device=settings.device())
     return value if wanted is None else value.to(wanted)
+
+
+def check_values(
+    owner: str, needed: str, variables: Sequence[Variable], values: Sequence[Any]
+) -> None:
+    """Check that `set_weights` can assign all values, before it assigns the first.
+
+    Args:
+        owner: whom errors name.
+        needed: what they say there must be.
+        variables: as many as there must be values.
+        values: arrays or tensors, in Keras's layout.
+
+    Raises:
+        ValueError: if their number or a shape differs.
+    """
+    if len(values) != len(variables):
+        raise ValueError(f"{owner}: set_weights needs {needed}; got {len(values)}.")
+    for variable, value in zip(variables, values, strict=True):
+        if tuple(np.shape(value)) != variable.shape:
+            raise ValueError(
+                f"{owner}: the value of {variable.path!r} must have shape {variable.shape}; got "
+                f"{tuple(np.shape(value))}."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments, dtypes, settings
+from torchseq.data.batches import each
 from torchseq.data.class_weights import ClassWeights
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.order import shuffled
@@ -105,11 +107,7 @@ class ArraySource(Source):
     def example(self) -> Batch:
         """Return the first batch in the data's order, where the data is."""
         rows = slice(0, self.batch_size)
-        return (
-            take(self.x, rows),
-            None if self.y is None else take(self.y, rows),
-            None if self.weight is None else self.weight[rows],
-        )
+        return each(partial(take, chosen=rows), (self.x, self.y, self.weight))
 
     def examine(self, check: Callable[[Tensor | None], None]) -> None:
         """Check all targets now."""

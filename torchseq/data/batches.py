@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from torch import Tensor
+
+from torchseq.data.source import Batch
 
 
 def unpack(data: Any, what: str = "The data") -> tuple[Any, Any, Any]:
@@ -64,3 +68,13 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
     if y is not None:
         return x, y
     return (x,) if isinstance(x, tuple | list) else x
+
+
+def each(function: Callable[[Any], Tensor], parts: Iterable[Any]) -> Batch:
+    """Return what a function makes of inputs, targets and weights; None stays None."""
+    x, y, weight = parts
+    return (
+        function(x),
+        None if y is None else function(y),
+        None if weight is None else function(weight),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from torchseq.base import dtypes, settings
 from torchseq.data.arrays import check_lengths
-from torchseq.data.batches import unpack
+from torchseq.data.batches import each, unpack
 from torchseq.data.class_weights import ClassWeights
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.source import Batch, Source
@@ -98,14 +99,10 @@ class StreamSource(Source):
         return inputs, targets, weights
 
     def _on_device(self, batch: Batch) -> Batch:
-        x, y, weight = batch
+        y = batch[1]
         if self._check is not None and (y is None or y.device.type == "cpu"):
             self._check(y)  # what is on a GPU already is not worth waiting for
-        return (
-            move(x, self.device),
-            None if y is None else move(y, self.device),
-            None if weight is None else move(weight, self.device),
-        )
+        return each(partial(move, device=self.device), batch)
 
 
 class IterableSource(StreamSource):

@@ -197,13 +197,12 @@ def _parts(tensors: list[Any]) -> list[Any]:
 
 def _check_optimizer(optimizer: Any) -> None:
     """Raise unless a part of a weight can be updated without the others."""
-    is_constrained = any(weight.constraint is not None for weight in optimizer._weights)
     reasons = {
         "its formula looks at whole weights": not optimizer.is_elementwise,
         "of `clipnorm`, a norm of whole weights": optimizer.clipnorm,
         "of `global_clipnorm`, a norm of whole weights": optimizer.global_clipnorm,
         "of `use_ema`": optimizer.use_ema,
-        "of constraints on whole weights": is_constrained,
+        "of constraints on whole weights": optimizer._constrained,
     }
     found = [reason for reason, is_so in reasons.items() if is_so]
     if found:

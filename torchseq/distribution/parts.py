@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +21,7 @@ from torchseq.base import process
 from torchseq.base.joined import Part
 from torchseq.base.random_state import get_random_state, set_random_state
 from torchseq.data.arrays import ArraySource
+from torchseq.data.batches import each
 from torchseq.data.conversion import move
 from torchseq.data.loaders import DatasetSource, LoaderSource
 from torchseq.data.order import shuffled
@@ -174,14 +177,11 @@ def _of_arrays(source: ArraySource, seed: int | None, note: Callable[..., None])
     for start in range(0, num_samples, batch_size):
         sizes = sizes_of(min(batch_size, num_samples - start))
         rows = rows_of(sizes)
-        chosen = slice(start + rows.start, start + rows.stop)
-        parts = [
-            None if given is None else take(given, chosen if order is None else order[chosen])
-            for given in (source.x, source.y, source.weight)
-        ]
+        place = slice(start + rows.start, start + rows.stop)
+        chosen = place if order is None else order[place]
+        own = each(partial(take, chosen=chosen), (source.x, source.y, source.weight))
         note(sizes)
-        x, y, weight = (None if part is None else move(part, source.device) for part in parts)
-        yield x, y, weight  # type: ignore[misc]  # there always is an x
+        yield each(partial(move, device=source.device), own)
 
 
 def _of_dataset(
@@ -198,10 +198,8 @@ def _of_dataset(
 def _of_batches(source: Source, seed: int | None, note: Callable[..., None]) -> Iterator[Batch]:
     for batch in source.batches(seed):
         sizes = sizes_of(len(batch[0]))
-        rows = rows_of(sizes)
         note(sizes)
-        x, y, weight = (None if part is None else part[rows] for part in batch)
-        yield x, y, weight  # type: ignore[misc]
+        yield each(itemgetter(rows_of(sizes)), batch)
 
 
 # --- DataLoaders --------------------------------------------------------------------------------
@@ -320,5 +318,4 @@ def _side_by_side(source: Source, seed: int | None, note: Callable[..., None]) -
         if batch is not None:
             yield batch
         else:
-            x, y, weight = (None if part is None else part[:1] for part in latest)
-            yield x, y, weight  # type: ignore[misc]
+            yield each(itemgetter(slice(1)), latest)

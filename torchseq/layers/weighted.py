@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchseq import activations, constraints, initializers, regularizers
 from torchseq.base import arguments, dtypes, naming, settings
 from torchseq.base.types import Identifier, Shape
-from torchseq.base.variable import Conversion, Variable
+from torchseq.base.variable import Conversion, Variable, check_values
 from torchseq.layers import scopes, tree
 
 # What an argument's last word says about it.
@@ -239,17 +239,8 @@ class Weighted(nn.Module):
             ValueError: if their number or a shape differs; nothing is changed then.
         """
         own = self.weights
-        if len(weights) != len(own):
-            raise ValueError(
-                f"Layer {self.name!r} ({self._name_in_errors()}): set_weights needs one array per "
-                f"weight, {len(own)}; got {len(weights)}."
-            )
-        for weight, value in zip(own, weights, strict=True):
-            if tuple(np.shape(value)) != weight.shape:
-                raise ValueError(
-                    f"Layer {self.name!r} ({self._name_in_errors()}): the value of "
-                    f"{weight.path!r} must have shape {weight.shape}; got {tuple(np.shape(value))}."
-                )
+        owner = f"Layer {self.name!r} ({self._name_in_errors()})"
+        check_values(owner, f"one array per weight, {len(own)}", own, weights)
         for weight, value in zip(own, weights, strict=True):
             weight.assign(value)
 

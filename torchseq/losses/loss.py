@@ -307,17 +307,22 @@ def _fit(shape: torch.Size, other: torch.Size) -> bool:
     return all(a == b or a == 1 or b == 1 for a, b in zip(shape, other, strict=True))
 
 
-def align_ranks(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+def align_ranks(x1: Tensor, x2: Tensor, expand_rank_1: bool = True) -> tuple[Tensor, Tensor]:
     """Bring two tensors to the same number of axes where one has one more, of size 1.
 
     (N,) gets the axis, others with it lose it. Tensors that differ otherwise stay as they are.
 
+    Args:
+        x1, x2: the tensors.
+        expand_rank_1: False: what goes with (N,) loses the axis, too.
+
     Source: keras.src.losses.loss.squeeze_or_expand_to_same_rank.
     """
-    if x1.ndim == x2.ndim + 1 and x1.shape[-1] == 1:
-        return (x1, x2.unsqueeze(-1)) if x2.ndim == 1 else (_squeezed(x1), x2)
-    if x2.ndim == x1.ndim + 1 and x2.shape[-1] == 1:
-        return (x1.unsqueeze(-1), x2) if x1.ndim == 1 else (x1, _squeezed(x2))
+    if x1.ndim < x2.ndim:
+        x2, x1 = align_ranks(x2, x1, expand_rank_1)
+    elif x1.ndim == x2.ndim + 1 and x1.shape[-1] == 1:
+        expands = expand_rank_1 and x2.ndim == 1
+        return (x1, x2.unsqueeze(-1)) if expands else (_squeezed(x1), x2)
     return x1, x2
 
 

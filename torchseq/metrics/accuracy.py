@@ -15,8 +15,9 @@ from torchseq.base import settings
 from torchseq.base.dtypes import torch_dtype
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape, match_ranks
-from torchseq.metrics.averages import MeanMetricWrapper
+from torchseq.losses.loss import align_ranks
+from torchseq.metrics.alignment import check_same_shape
+from torchseq.metrics.averages import MeanOfFunction
 
 
 def _as_floats(matches: Tensor) -> Tensor:
@@ -24,13 +25,13 @@ def _as_floats(matches: Tensor) -> Tensor:
 
 
 def _equal_matches(y_true: Any, y_pred: Any) -> Tensor:
-    y_true, y_pred = match_ranks(as_tensor(y_true), as_tensor(y_pred))
+    y_true, y_pred = align_ranks(as_tensor(y_true), as_tensor(y_pred))
     check_same_shape("accuracy", y_true, y_pred)
     return torch.eq(y_true.to(y_pred.dtype), y_pred)
 
 
 def _binary_matches(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:
-    y_true, y_pred = match_ranks(as_tensor(y_true), as_tensor(y_pred))
+    y_true, y_pred = align_ranks(as_tensor(y_true), as_tensor(y_pred))
     check_same_shape("binary_accuracy", y_true, y_pred)
     return torch.eq(y_true, y_pred > threshold)
 
@@ -127,13 +128,10 @@ def sparse_top_k_categorical_accuracy(
     return _as_floats(_sparse_top_k_matches(y_true, y_pred, k, from_sorted_ids))
 
 
-class _Accuracy(MeanMetricWrapper):
+class _Accuracy(MeanOfFunction):
     """What the accuracies share."""
 
     direction = "max"
-
-    def get_config(self) -> Config:
-        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
 
 
 class Accuracy(_Accuracy):
@@ -156,7 +154,6 @@ class BinaryAccuracy(_Accuracy):
         self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5
     ):
         super().__init__(_binary_matches, name, dtype, threshold=threshold)
-        self.threshold = threshold
 
 
 class CategoricalAccuracy(_Accuracy):
@@ -189,7 +186,6 @@ class TopKCategoricalAccuracy(_Accuracy):
         self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
     ):
         super().__init__(_top_k_matches, name, dtype, k=k)
-        self.k = k
 
 
 class SparseTopKCategoricalAccuracy(_Accuracy):
@@ -209,11 +205,9 @@ class SparseTopKCategoricalAccuracy(_Accuracy):
         from_sorted_ids: bool = False,
     ):
         super().__init__(_sparse_top_k_matches, name, dtype, k=k, from_sorted_ids=from_sorted_ids)
-        self.k = k
-        self.from_sorted_ids = from_sorted_ids
 
     def get_config(self) -> Config:
         config = super().get_config()
-        if not self.from_sorted_ids:
+        if not config["from_sorted_ids"]:
             del config["from_sorted_ids"]  # as Keras writes it
         return config

@@ -1,4 +1,4 @@
-"""Making targets, predictions, weights and masks of different ranks fit each other."""
+"""Making weights and masks fit the values that they weigh, and checks of shapes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,7 @@ import torch
 from torch import Tensor
 
 from torchseq.base.variable import as_tensor
-
-
-def match_ranks(first: Tensor, second: Tensor, expand_rank_1: bool = True) -> tuple[Tensor, Tensor]:
-    """Bring two tensors whose ranks differ by one to one rank, where a last axis of 1 allows it.
-
-    Args:
-        expand_rank_1: add an axis to the one of rank 1 rather than take it off the other.
-
-    Source: Keras's squeeze_or_expand_to_same_rank.
-    """
-    if first.ndim == second.ndim:
-        return first, second
-    if first.ndim == second.ndim + 1 and first.shape[-1] == 1:
-        if second.ndim == 1 and expand_rank_1:
-            return first, second.unsqueeze(-1)
-        return first.squeeze(-1), second
-    if second.ndim == first.ndim + 1 and second.shape[-1] == 1:
-        if first.ndim == 1 and expand_rank_1:
-            return first.unsqueeze(-1), second
-        return first, second.squeeze(-1)
-    return first, second
+from torchseq.losses.loss import align_ranks
 
 
 def masked_weight(sample_weight: Any, mask: Tensor | None, dtype: torch.dtype) -> Any:
@@ -39,7 +19,7 @@ def masked_weight(sample_weight: Any, mask: Tensor | None, dtype: torch.dtype) -
     if sample_weight is None:
         return weight
     given = as_tensor(sample_weight).to(device=weight.device, dtype=dtype)
-    weight, given = match_ranks(weight, given)
+    weight, given = align_ranks(weight, given)
     # A weight per sample is one for each of its steps, as in losses.
     given = given.reshape(*given.shape, *[1] * (weight.ndim - given.ndim))
     return weight * given

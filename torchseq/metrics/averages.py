@@ -14,7 +14,8 @@ from torchseq.base import registry
 from torchseq.base.modes import gradless
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_weight, masked_weight, match_ranks
+from torchseq.losses.loss import align_ranks
+from torchseq.metrics.alignment import check_weight, masked_weight
 from torchseq.metrics.metric import Metric, divide_no_nan
 
 _TOTAL, _COUNT = "_state_0_total", "_state_1_count"
@@ -97,7 +98,7 @@ def _weigh(
     if sample_weight is not None:
         weight = as_tensor(sample_weight).to(device=values.device, dtype=dtype)
         weight = masked_weight(weight, mask, dtype)
-        values, weight = match_ranks(values, weight)
+        values, weight = align_ranks(values, weight)
         rank = weight.ndim
         if values.ndim > rank:
             values = reduce_axes(values, dim=tuple(range(rank, values.ndim)))
@@ -153,10 +154,8 @@ class MeanMetricWrapper(Mean):
         return cls(**registry.deserialize(config))
 
 
-class MeanOfLoss(MeanMetricWrapper):
-    """Mean of a loss function's values; its further arguments are also the metric's."""
-
-    direction = "min"
+class MeanOfFunction(MeanMetricWrapper):
+    """Base of the built-in means: the function is the class's, its options are the metric's."""
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
@@ -167,6 +166,12 @@ class MeanOfLoss(MeanMetricWrapper):
 
     def get_config(self) -> Config:
         return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
+
+
+class MeanOfLoss(MeanOfFunction):
+    """Mean of a loss function's values."""
+
+    direction = "min"
 
 
 def _is_loss(function: Any) -> bool:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from torchseq.base import settings
-from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape, match_ranks
-from torchseq.metrics.averages import MeanMetricWrapper
+from torchseq.losses.loss import align_ranks
+from torchseq.metrics.alignment import check_same_shape
+from torchseq.metrics.averages import MeanOfFunction
 
 
 def _paired(owner: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
     y_pred = as_tensor(y_pred)
-    y_true, y_pred = match_ranks(as_tensor(y_true).to(y_pred.dtype), y_pred)
+    y_true, y_pred = align_ranks(as_tensor(y_true).to(y_pred.dtype), y_pred)
     check_same_shape(owner, y_true, y_pred)
     return y_true, y_pred
 
@@ -46,13 +46,10 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Tensor:
     return torch.div(2 * covariance, scale)
 
 
-class _Correlation(MeanMetricWrapper):
+class _Correlation(MeanOfFunction):
     """What the correlations share."""
 
     direction = "max"
-
-    def get_config(self) -> Config:
-        return {"name": self.name, "dtype": self.dtype, **self._fn_kwargs}
 
 
 class PearsonCorrelation(_Correlation):
@@ -63,7 +60,6 @@ class PearsonCorrelation(_Correlation):
 
     def __init__(self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1):
         super().__init__(pearson_correlation, name, dtype, axis=axis)
-        self.axis = axis
 
 
 class ConcordanceCorrelation(_Correlation):
@@ -76,4 +72,3 @@ class ConcordanceCorrelation(_Correlation):
         self, name: str | None = "concordance_correlation", dtype: Any = None, axis: int = -1
     ):
         super().__init__(concordance_correlation, name, dtype, axis=axis)
-        self.axis = axis

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from torchseq.base import arguments, dtypes, settings
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape, check_weight, match_ranks
+from torchseq.losses.loss import align_ranks
+from torchseq.metrics.alignment import check_same_shape, check_weight
 from torchseq.metrics.metric import Metric
 
 KINDS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -72,7 +73,7 @@ class ConfusionMetric(Metric):
             sample_weight: of the same shape, or without the last axes.
         """
         with torch.no_grad():
-            y_pred, y_true = match_ranks(as_tensor(y_pred), as_tensor(y_true))
+            y_pred, y_true = align_ranks(as_tensor(y_pred), as_tensor(y_true))
             if y_true.shape != y_pred.shape:
                 check_same_shape(
                     type(self).__name__, y_true, y_pred, " Integer targets need one-hot encoding."
@@ -100,7 +101,7 @@ class ConfusionMetric(Metric):
     def _weight(self, sample_weight: Any, y_true: Tensor) -> Tensor:
         states_dtype = self._thresholds.dtype
         weight = as_tensor(sample_weight).to(y_true.device, states_dtype).unsqueeze(-1)
-        weight = match_ranks(y_true, weight, expand_rank_1=False)[1]
+        weight = align_ranks(y_true, weight, expand_rank_1=False)[1]
         # Keras fails where more axes are missing, or aligns the weights with the last axes.
         weight = weight.reshape(*weight.shape, *[1] * (y_true.ndim - weight.ndim))
         check_weight(tuple(weight.shape), tuple(y_true.shape))

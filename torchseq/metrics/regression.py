@@ -11,7 +11,8 @@ from torchseq import losses
 from torchseq.base import arguments
 from torchseq.base.types import Config
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import check_same_shape, match_ranks
+from torchseq.losses.loss import align_ranks
+from torchseq.metrics.alignment import check_same_shape
 from torchseq.metrics.averages import Mean, MeanMetricWrapper, MeanOfLoss
 from torchseq.metrics.merging import Shapes
 from torchseq.metrics.metric import Metric
@@ -85,7 +86,7 @@ class RootMeanSquaredError(Mean):
         with torch.no_grad():
             y_true = as_tensor(y_true).to(self._torch_dtype)
             y_pred = as_tensor(y_pred).to(self._torch_dtype)
-            y_true, y_pred = match_ranks(y_true, y_pred)
+            y_true, y_pred = align_ranks(y_true, y_pred)
             check_same_shape("RootMeanSquaredError", y_true, y_pred)
             self._add((y_pred - y_true).square(), sample_weight)
 
@@ -173,7 +174,7 @@ class R2Score(Metric):
         with torch.no_grad():
             y_true = as_tensor(y_true).to(self._torch_dtype)
             y_pred = as_tensor(y_pred).to(self._torch_dtype)
-            y_true, y_pred = match_ranks(y_true, y_pred)
+            y_true, y_pred = align_ranks(y_true, y_pred)
             check_same_shape("R2Score", y_true, y_pred)
             if y_pred.ndim != 2:
                 raise ValueError(

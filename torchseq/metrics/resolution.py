@@ -45,7 +45,7 @@ CLASSES: dict[str, type[metric.Metric]] = {
     if inspect.isclass(thing)
     and issubclass(thing, metric.Metric)
     and not name.startswith("_")
-    and name not in ("ConfusionMetric", "MeanOfLoss")
+    and name not in ("ConfusionMetric", "MeanOfFunction", "MeanOfLoss")
 }
 """Keras's metric classes by their names."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torchseq.base import naming
 from torchseq.base.variable import as_tensor
-from torchseq.metrics.alignment import match_ranks
+from torchseq.losses.loss import align_ranks
 from torchseq.metrics.metric import Metric
 
 
@@ -98,7 +98,7 @@ def _direction(metric: Any) -> str | None:
 def _arranged(kind: str, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     if kind == "classes":
         return _classes(y_true, y_pred)
-    y_true, y_pred = match_ranks(y_true, y_pred)
+    y_true, y_pred = align_ranks(y_true, y_pred)
     if kind == "labels":
         y_true, y_pred = y_true.movedim(-1, 1), y_pred.movedim(-1, 1)
     if kind != "numbers":

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
@@ -27,6 +26,7 @@ class Adadelta(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("rho", "epsilon")
 
     def __init__(
         self,
@@ -48,18 +48,12 @@ class Adadelta(Optimizer):
     ) -> None:
         """Compute `w -= rate * d`, with `d = g * sqrt(d_square + eps) / sqrt(g_square + eps)`."""
         grad_squares, delta_squares = slots["accumulated_grad"], slots["accumulated_delta_var"]
-        torch._foreach_mul_(grad_squares, self.rho)
-        torch._foreach_addcmul_(grad_squares, grads, grads, value=1 - self.rho)
+        arithmetic.average_squares_(grad_squares, grads, self.rho)
         deltas = torch._foreach_add(delta_squares, self.epsilon)
         torch._foreach_sqrt_(deltas)
         torch._foreach_mul_(deltas, grads)
         roots = torch._foreach_add(grad_squares, self.epsilon)
         torch._foreach_sqrt_(roots)
         torch._foreach_div_(deltas, roots)
-        torch._foreach_mul_(delta_squares, self.rho)
-        torch._foreach_addcmul_(delta_squares, deltas, deltas, value=1 - self.rho)
+        arithmetic.average_squares_(delta_squares, deltas, self.rho)
         arithmetic.add_scaled_(params, deltas, -learning_rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "rho": self.rho, "epsilon": self.epsilon}

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.base.variable import Variable
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
@@ -38,6 +37,8 @@ class Adafactor(Optimizer):
         layout of the weight. Like Keras's it also keeps `r * c / mean(r)`, as large as the weight,
         and two zeros for each weight that is not factored.
     """
+
+    _saved = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
 
     def __init__(
         self,
@@ -101,11 +102,6 @@ class Adafactor(Optimizer):
         scales = torch._foreach_div(sizes, torch._foreach_clamp_min(excesses, 1.0))
         torch._foreach_mul_(updates, scales)
         arithmetic.add_scaled_(params, updates, -rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _average(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
@@ -27,6 +26,7 @@ class Adagrad(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("initial_accumulator_value", "epsilon")
 
     def __init__(
         self,
@@ -54,8 +54,3 @@ class Adagrad(Optimizer):
         roots = torch._foreach_add(sums, self.epsilon)
         torch._foreach_sqrt_(roots)
         arithmetic.add_ratios_(params, grads, roots, -learning_rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("initial_accumulator_value", "epsilon")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

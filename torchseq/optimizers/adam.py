@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 from torchseq.optimizers.rounding import correction, number_type
@@ -35,6 +34,7 @@ class Adam(Optimizer):
     _heeds_found_inf = True
 
     is_elementwise = True
+    _saved = ("beta_1", "beta_2", "epsilon", "amsgrad")
 
     def __init__(
         self,
@@ -75,11 +75,6 @@ class Adam(Optimizer):
             epsilon=self.epsilon,
             found_inf=self._found_inf,
         )
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_1", "beta_2", "epsilon", "amsgrad")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def corrected_rate(
@@ -159,8 +154,7 @@ def _plain_step(
     epsilon: float,
 ) -> None:
     torch._foreach_lerp_(means, grads, 1 - betas[0])
-    torch._foreach_mul_(squares, betas[1])
-    torch._foreach_addcmul_(squares, grads, grads, value=1 - betas[1])
+    arithmetic.average_squares_(squares, grads, betas[1])
     if maxima:
         torch._foreach_maximum_(maxima, squares)
     roots = torch._foreach_sqrt(maxima or squares)

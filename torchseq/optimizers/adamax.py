@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
-from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.betas import TwoBetas
+from torchseq.optimizers.optimizer import Slots
 from torchseq.optimizers.rounding import correction, number_type
 
 
-class Adamax(Optimizer):
+class Adamax(TwoBetas):
     """Adam with the largest recent gradient in place of the average square.
 
     Args:
@@ -28,19 +25,6 @@ class Adamax(Optimizer):
     """
 
     is_elementwise = True
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate=learning_rate, **options)
-        self.beta_1 = arguments.fraction(self, "beta_1", beta_1)
-        self.beta_2 = arguments.fraction(self, "beta_2", beta_2)
-        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
 
     def build_slots(self) -> None:
         """Make the average and the largest gradient."""
@@ -58,8 +42,3 @@ class Adamax(Optimizer):
         torch._foreach_mul_(norms, self.beta_2)
         torch._foreach_maximum_(norms, torch._foreach_abs(grads))
         arithmetic.add_ratios_(params, means, torch._foreach_add(norms, self.epsilon), -rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_1", "beta_2", "epsilon")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

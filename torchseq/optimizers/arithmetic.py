@@ -1,7 +1,8 @@
-"""Operations on lists of tensors whose factor may be a number or, in a compiled step, a tensor.
+"""Operations on lists of tensors that several formulas share.
 
-torch's multi-tensor operations take the factor of a sum as a Python number, which a graph would
-keep for good. A tensor without axes is an input of the graph: it changes from step to step.
+A factor may be a number or, in a compiled step, a tensor. torch's multi-tensor operations take the
+factor of a sum as a Python number, which a graph would keep for good. A tensor without axes is an
+input of the graph: it changes from step to step.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ def add_number_(targets: Sequence[Tensor], number: Any) -> None:
             target.add_(number)
     else:
         torch._foreach_add_(list(targets), number)
+
+
+def average_squares_(averages: list[Tensor], values: Any, beta: float) -> None:
+    """Compute `averages = beta * averages + (1 - beta) * values**2`."""
+    torch._foreach_mul_(averages, beta)
+    torch._foreach_addcmul_(averages, values, values, value=1 - beta)
 
 
 def lerp_(targets: list[Tensor], values: Any, share: Any) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 from torchseq.optimizers.rounding import number_type
@@ -45,6 +44,7 @@ class Ftrl(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("learning_rate_power", *_AT_LEAST_0, "beta")
 
     def __init__(
         self,
@@ -122,8 +122,3 @@ class Ftrl(Optimizer):
         torch._foreach_clamp_max_(clipped, bound)
         torch._foreach_sub_(clipped, linears)
         return list(clipped)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("learning_rate_power", *_AT_LEAST_0, "beta")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
-from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.betas import TwoBetas
+from torchseq.optimizers.optimizer import Slots
 from torchseq.optimizers.rounding import correction
 
 
-class Lamb(Optimizer):
+class Lamb(TwoBetas):
     """Adam whose update of each weight tensor has the tensor's own norm; for large batches.
 
     Args:
@@ -27,23 +24,6 @@ class Lamb(Optimizer):
     Source: keras.optimizers.Lamb; You et al., 2019. As in Keras, `weight_decay` is apart from the
         update and so not in its norm, unlike in the paper.
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate=learning_rate, **options)
-        self.beta_1 = arguments.fraction(self, "beta_1", beta_1)
-        self.beta_2 = arguments.fraction(self, "beta_2", beta_2)
-        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
-
-    def build_slots(self) -> None:
-        """Make the two averages."""
-        self.add_slots("momentum", "velocity")
 
     def numbers(self, learning_rate: float, dtype: torch.dtype) -> tuple[float, ...]:
         """Return the rate, and what is missing in the averages."""
@@ -63,8 +43,7 @@ class Lamb(Optimizer):
         """Compute `w -= rate * norm(w) / norm(u) * u`, with Adam's update `u`."""
         means, squares = slots["momentum"], slots["velocity"]
         torch._foreach_lerp_(means, grads, 1 - self.beta_1)
-        torch._foreach_mul_(squares, self.beta_2)
-        torch._foreach_addcmul_(squares, grads, grads, value=1 - self.beta_2)
+        arithmetic.average_squares_(squares, grads, self.beta_2)
         roots = torch._foreach_div(squares, missing_square)
         torch._foreach_sqrt_(roots)
         torch._foreach_add_(roots, self.epsilon)
@@ -72,11 +51,6 @@ class Lamb(Optimizer):
         torch._foreach_div_(updates, roots)
         torch._foreach_mul_(updates, _norm_ratios(params, updates))
         arithmetic.add_scaled_(params, updates, -learning_rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_1", "beta_2", "epsilon")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _norm_ratios(params: list[Tensor], updates: list[Tensor]) -> list[Tensor]:

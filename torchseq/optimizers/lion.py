@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
@@ -31,6 +30,7 @@ class Lion(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("beta_1", "beta_2")
 
     def __init__(
         self,
@@ -64,7 +64,3 @@ class Lion(Optimizer):
         arithmetic.add_scaled_(params, signs, -learning_rate)
         torch._foreach_mul_(means, self.beta_2)
         torch._foreach_add_(means, grads, alpha=1 - self.beta_2)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2}

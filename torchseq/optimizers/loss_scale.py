@@ -239,8 +239,7 @@ def _is_on_host(tensor: Tensor) -> bool:
 def _heeds_found_inf(inner: Optimizer) -> bool:
     """Tell whether all that a step of the optimizer changes is left alone at `found_inf`."""
     changes_more = inner.use_ema or inner.gradient_accumulation_steps or inner._is_by_weight
-    constrained = any(weight.constraint is not None for weight in inner._weights)
-    return inner._heeds_found_inf and not changes_more and not constrained
+    return inner._heeds_found_inf and not changes_more and not inner._constrained
 
 
 def _check_options(options: Config) -> None:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.base.variable import Variable, as_tensor
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.adam import corrected_rate, fused_step
-from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.optimizer import Optimizer, Part, Slots
 
 _FLOOR = 1e-7  # added to a matrix's norm before it divides
 
@@ -44,6 +43,23 @@ class Muon(Optimizer):
     Source: keras.optimizers.Muon; Jordan et al., 2024; Liu et al., 2025. What has two axes in
         Keras's layout is a matrix. Matrices of equal shape are multiplied in one batch.
     """
+
+    _saved = (
+        "adam_beta_1",
+        "adam_beta_2",
+        "epsilon",
+        "exclude_layers",
+        "muon_a",
+        "muon_b",
+        "muon_c",
+        "adam_lr_ratio",
+        "momentum",
+        "ns_steps",
+        "nesterov",
+        "exclude_embeddings",
+        "adam_weight_decay",
+        "rms_rate",
+    )
 
     def __init__(
         self,
@@ -114,21 +130,18 @@ class Muon(Optimizer):
             square = torch.zeros_like(weight.tensor.detach()) if for_adam else None
             self.add_slot(weight, "velocity", square)
 
-    def _decay_weights(self, indices: list[int], rate: float) -> None:
-        squares = self._slots["velocity"]
+    def _decay_weights(self, part: Part, rate: float) -> None:
+        squares, places = part.slots["velocity"], self._decaying(part)
         for decay, for_adam in ((self.adam_weight_decay, True), (self.weight_decay, False)):
             if decay is not None:
-                chosen = [i for i in indices if (squares[i].numel() > 0) == for_adam]
-                self._shrink([self._params[i] for i in chosen], decay * rate)
+                chosen = [i for i in places if (squares[i].numel() > 0) == for_adam]
+                self._shrink([part.params[i] for i in chosen], decay * rate)
 
     def numbers(self, learning_rate: float, dtype: torch.dtype) -> tuple[float, ...]:
         """Return Muon's rate, and Adam's, corrected for the averages' start at zero."""
         betas, step = (self.adam_beta_1, self.adam_beta_2), self._num_updates() + 1
         rate = corrected_rate(learning_rate * self.adam_lr_ratio, *betas, step, dtype)
         return learning_rate, rate
-
-    def _has_decay(self) -> bool:
-        return self.weight_decay is not None or self.adam_weight_decay is not None
 
     def update(
         self,
@@ -212,26 +225,6 @@ class Muon(Optimizer):
             batch = torch.baddbmm(batch, factor, batch, beta=self.muon_a)
         made: Tensor = batch.reshape(wide.shape)
         return made.mT if is_tall else made
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = (
-            "adam_beta_1",
-            "adam_beta_2",
-            "epsilon",
-            "exclude_layers",
-            "muon_a",
-            "muon_b",
-            "muon_c",
-            "adam_lr_ratio",
-            "momentum",
-            "ns_steps",
-            "nesterov",
-            "exclude_embeddings",
-            "adam_weight_decay",
-            "rms_rate",
-        )
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _patterns(exclude_layers: Any) -> list[str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments, naming
-from torchseq.base.types import Config
+from torchseq.base import naming
 from torchseq.optimizers import arithmetic, state
-from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.betas import TwoBetas
+from torchseq.optimizers.optimizer import Slots
 from torchseq.optimizers.rounding import correction, number_type
 
 _DECAY = 0.96  # of the step's distance of `beta_1` from its final value
 
 
-class Nadam(Optimizer):
+class Nadam(TwoBetas):
     """Adam that looks ahead along its average gradient, as Nesterov's momentum does.
 
     Args:
@@ -33,22 +31,9 @@ class Nadam(Optimizer):
 
     is_elementwise = True
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate=learning_rate, **options)
-        self.beta_1 = arguments.fraction(self, "beta_1", beta_1)
-        self.beta_2 = arguments.fraction(self, "beta_2", beta_2)
-        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
-
     def build_slots(self) -> None:
         """Make the two averages and the product."""
-        self.add_slots("momentum", "velocity")
+        super().build_slots()
         dtype = self._params[0].dtype if self._params else None
         # Keras gives it no name. It goes on when weights are added later.
         path = None if self.built else naming.path_to(naming.auto_name("Variable"))
@@ -75,8 +60,7 @@ class Nadam(Optimizer):
         """
         means, squares = slots["momentum"], slots["velocity"]
         torch._foreach_lerp_(means, grads, 1 - self.beta_1)
-        torch._foreach_mul_(squares, self.beta_2)
-        torch._foreach_addcmul_(squares, grads, grads, value=1 - self.beta_2)
+        arithmetic.average_squares_(squares, grads, self.beta_2)
         # Not folded into the rates: epsilon times its root would vanish in float16.
         roots = torch._foreach_div(squares, missing)
         torch._foreach_sqrt_(roots)
@@ -98,8 +82,3 @@ class Nadam(Optimizer):
         one = number(1)
         mean_rate, grad_rate = ahead / (one - product * ahead), (one - now) / (one - product)
         return float(mean_rate), float(grad_rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_1", "beta_2", "epsilon")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

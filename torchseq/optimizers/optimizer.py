@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,16 @@ from torchseq.optimizers import gradients, options, state
 from torchseq.optimizers.own import UserWritten
 from torchseq.optimizers.slots import Slots
 
-__all__ = ["Optimizer", "Slots"]
+__all__ = ["Optimizer", "Part", "Slots"]
+
+
+@dataclass(slots=True)
+class Part:
+    """Those of an optimizer's weights that have a gradient in a step, with their state."""
+
+    params: list[Tensor]
+    slots: Slots
+    indices: list[int] | None = None  # among the optimizer's weights; None: these are all
 
 
 class Optimizer(UserWritten):
@@ -52,6 +62,9 @@ class Optimizer(UserWritten):
     """
 
     is_elementwise = False  # `update` treats each entry of each weight alike
+    _saved: tuple[str, ...] = ()  # the constructor's other arguments, in the order of the config
+    _spared: Collection[int] = ()  # indices of the weights that do not decay
+    _constrained: Sequence[tuple[int, Variable]] = ()  # the weights with a constraint
 
     def __init__(
         self,
@@ -169,57 +182,44 @@ class Optimizer(UserWritten):
             grads: one per weight of `build`; None leaves the weight as it is.
             numbers: what `step_numbers` returned; in a compiled step as tensors without axes.
         """
-        params, slots = self._params, self._slots
-        present: list[int] | None = None
+        part = Part(self._params, self._slots)
         if any(grad is None for grad in grads):
-            present = [index for index, grad in enumerate(grads) if grad is not None]
-            params = [params[index] for index in present]
-            slots = {name: [tensors[i] for i in present] for name, tensors in slots.items()}
-            grads = [grads[index] for index in present]
+            part, grads = self._part_with(grads)
         if grads:
             if self.loss_scale_factor is not None:
                 grads = list(torch._foreach_div(grads, self.loss_scale_factor))
-            self._accumulate_and_update(params, grads, slots, present, numbers)
-            self._constrain(present)
+            self._accumulate_and_update(part, grads, numbers)
+            self._constrain(part)
 
-    def _accumulate_and_update(
-        self,
-        params: list[Tensor],
-        grads: list[Tensor],
-        slots: Slots,
-        present: list[int] | None,
-        numbers: list[Any],
-    ) -> None:
+    def _part_with(self, grads: list[Any]) -> tuple[Part, list[Tensor]]:
+        """Return the weights that have a gradient, and the gradients."""
+        present = [index for index, grad in enumerate(grads) if grad is not None]
+        params = [self._params[index] for index in present]
+        slots = {name: [tensors[i] for i in present] for name, tensors in self._slots.items()}
+        return Part(params, slots, present), [grads[index] for index in present]
+
+    def _accumulate_and_update(self, part: Part, grads: list[Tensor], numbers: list[Any]) -> None:
         steps = self.gradient_accumulation_steps
         if steps:
-            sums = slots["gradient_accumulator"]
+            sums = part.slots["gradient_accumulator"]
             torch._foreach_add_(sums, grads)
             if self._is_due():
-                means = list(torch._foreach_div(sums, steps))
-                self._update(params, means, slots, present, numbers)
+                self._update(part, list(torch._foreach_div(sums, steps)), numbers)
                 torch._foreach_zero_(self._slots["gradient_accumulator"])
         else:
-            self._update(params, grads, slots, present, numbers)
+            self._update(part, grads, numbers)
         if self.use_ema:
             self._average_weights()
 
-    def _update(
-        self,
-        params: list[Tensor],
-        grads: list[Tensor],
-        slots: Slots,
-        present: list[int] | None,
-        numbers: list[Any],
-    ) -> None:
+    def _update(self, part: Part, grads: list[Tensor], numbers: list[Any]) -> None:
         if self.clipnorm or self.global_clipnorm or self.clipvalue:
             grads = gradients.clipped(grads, self.clipnorm, self.global_clipnorm, self.clipvalue)
         rate, *of_the_formula = numbers
-        if self._has_decay():
-            self._decay_weights(self._decayed(present), rate)
+        self._decay_weights(part, rate)
         if self._is_by_weight:
-            self._update_by_weight(params, grads, rate)
+            self._update_by_weight(part.params, grads, rate)
         else:
-            self.update(params, grads, slots, *of_the_formula)
+            self.update(part.params, grads, part.slots, *of_the_formula)
 
     # --- What differs from step to step --------------------------------------------------------
     #
@@ -254,12 +254,7 @@ class Optimizer(UserWritten):
     @property
     def can_be_flat(self) -> bool:
         """Whether all weights may be treated as one: each entry is updated alike."""
-        return (
-            self.is_elementwise
-            and not self.clipnorm
-            and not self._excluded
-            and self._excluded_names is None
-        )
+        return self.is_elementwise and not self.clipnorm and not self._spared
 
     def over(self, params: list[Tensor], slots: Slots) -> Optimizer:
         """Return this optimizer over other tensors, which stand for its own."""
@@ -290,23 +285,29 @@ class Optimizer(UserWritten):
         names = sorted(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
-    def _has_decay(self) -> bool:
-        return self.weight_decay is not None
+    def _make_state(self, weights: list[Variable]) -> None:
+        super()._make_state(weights)
+        self._spared = {i for i, weight in enumerate(weights) if self._is_excluded(weight)}
 
-    def _decayed(self, present: list[int] | None) -> list[int]:
-        indices = range(len(self._params)) if present is None else present
-        return [index for index in indices if self._decays(self._weights[index])]
-
-    def _decays(self, weight: Variable) -> bool:
+    def _is_excluded(self, weight: Variable) -> bool:
         if any(weight.tensor is excluded.tensor for excluded in self._excluded):
-            return False
+            return True
         pattern = self._excluded_names
-        return pattern is None or pattern.search(weight.name) is None
+        return pattern is not None and pattern.search(weight.name) is not None
 
-    def _decay_weights(self, indices: list[int], rate: float) -> None:
-        """Shrink the weights of these indices."""
+    def _decay_weights(self, part: Part, rate: float) -> None:
+        """Shrink the weights that are not left out."""
         if self.weight_decay is not None:
-            self._shrink([self._params[index] for index in indices], self.weight_decay * rate)
+            params = [part.params[place] for place in self._decaying(part)]
+            self._shrink(params, self.weight_decay * rate)
+
+    def _decaying(self, part: Part) -> Iterable[int]:
+        """Return the places in the part of the weights that decay."""
+        places = range(len(part.params))
+        if not self._spared:
+            return places
+        indices = places if part.indices is None else part.indices
+        return [place for place in places if indices[place] not in self._spared]
 
     def _shrink(self, params: list[Tensor], share: float) -> None:
         if not params:
@@ -329,9 +330,14 @@ class Optimizer(UserWritten):
         frequency = self.ema_overwrite_frequency
         return frequency is not None and (self._num_updates() + 1) % frequency == 0
 
-    def _constrain(self, present: list[int] | None) -> None:
-        for index, weight in enumerate(self._weights):
-            if weight.constraint is not None and (present is None or index in present):
+    def _follow_weights(self) -> None:
+        super()._follow_weights()
+        found = enumerate(self._weights)
+        self._constrained = [(i, weight) for i, weight in found if weight.constraint is not None]
+
+    def _constrain(self, part: Part) -> None:
+        for index, weight in self._constrained:
+            if part.indices is None or index in part.indices:
                 weight.assign(weight.constraint(weight.value))
 
     @torch.no_grad()
@@ -347,7 +353,7 @@ class Optimizer(UserWritten):
     # --- Config --------------------------------------------------------------------------------
 
     def get_config(self) -> Config:
-        """Return the arguments that all optimizers share."""
+        """Return the constructor's arguments: those that all optimizers share, then the others."""
         rate = self._learning_rate
         is_number = isinstance(rate, Variable)
         config = {
@@ -363,7 +369,9 @@ class Optimizer(UserWritten):
             "loss_scale_factor": self.loss_scale_factor,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }
-        return {**config, "decay": self.decay} if self.decay else config
+        if self.decay:
+            config["decay"] = self.decay
+        return {**config, **{name: getattr(self, name) for name in self._saved}}
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> Optimizer:

@@ -116,15 +116,15 @@ class UserWritten(Stateful):
 
     def assign(self, variable: Any, value: Any) -> None:
         """Replace a variable's values."""
-        _as_variable(variable).assign(value)
+        state.as_variable(variable).assign(value)
 
     def assign_add(self, variable: Any, value: Any) -> None:
         """Add to a variable's values."""
-        _as_variable(variable).assign_add(value)
+        state.as_variable(variable).assign_add(value)
 
     def assign_sub(self, variable: Any, value: Any) -> None:
         """Subtract from a variable's values."""
-        _as_variable(variable).assign_sub(value)
+        state.as_variable(variable).assign_sub(value)
 
     def _get_variable_index(self, variable: Any) -> int:
         """Return the place of a weight in the order of `build`."""
@@ -251,7 +251,3 @@ def _initial_values(initializer: Any, shape: tuple[int, ...], dtype: Any) -> Any
     if inspect.isclass(initializer):
         initializer = initializer()
     return initializer(shape, dtype=dtype)
-
-
-def _as_variable(variable: Any) -> Variable:
-    return state.as_variable(variable)

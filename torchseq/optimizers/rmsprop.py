@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
@@ -28,6 +27,7 @@ class RMSprop(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("rho", "momentum", "epsilon", "centered")
 
     def __init__(
         self,
@@ -57,8 +57,7 @@ class RMSprop(Optimizer):
     ) -> None:
         """Compute `w -= rate * g / sqrt(average(g**2) [- average(g)**2] + epsilon)`."""
         velocities = slots["velocity"]
-        torch._foreach_mul_(velocities, self.rho)
-        torch._foreach_addcmul_(velocities, grads, grads, value=1 - self.rho)
+        arithmetic.average_squares_(velocities, grads, self.rho)
         roots = torch._foreach_add(velocities, self.epsilon)
         if self.centered:
             averages = slots["average_gradient"]
@@ -72,8 +71,3 @@ class RMSprop(Optimizer):
             torch._foreach_add_(params, moments, alpha=-1)
         else:
             arithmetic.add_ratios_(params, grads, roots, -learning_rate)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("rho", "momentum", "epsilon", "centered")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

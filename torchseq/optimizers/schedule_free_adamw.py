@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
-from torchseq.optimizers.optimizer import Optimizer, Slots
+from torchseq.optimizers.betas import TwoBetas
+from torchseq.optimizers.optimizer import Slots
 from torchseq.optimizers.rounding import correction
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(TwoBetas):
     """Adam without a schedule: the weights are an average instead of the rate growing small.
 
     Gradients, taken at the weights, move a second point `z`; the weights are the mean of all `z`
@@ -36,6 +36,7 @@ class ScheduleFreeAdamW(Optimizer):
     """
 
     is_elementwise = True
+    _saved = (*TwoBetas._saved, "warmup_steps")
 
     def __init__(
         self,
@@ -46,15 +47,12 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: int = 0,
         **options: Any,
     ):
-        super().__init__(learning_rate=learning_rate, **options)
-        self.beta_1 = arguments.fraction(self, "beta_1", beta_1)
-        self.beta_2 = arguments.fraction(self, "beta_2", beta_2)
-        self.epsilon = arguments.number(self, "epsilon", epsilon, minimum=0)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.warmup_steps = arguments.number(self, "warmup_steps", warmup_steps, minimum=0)
 
     def build_slots(self) -> None:
         """Make `z`, which starts from the weights, and the average square."""
-        self.add_slots("momentum", "velocity")
+        super().build_slots()
         if self._params:
             torch._foreach_copy_(self._slots["momentum"], [p.detach() for p in self._params])
 
@@ -85,8 +83,3 @@ class ScheduleFreeAdamW(Optimizer):
         torch._foreach_add_(roots, self.epsilon)
         arithmetic.add_ratios_(points, grads, roots, -rate)
         arithmetic.lerp_(params, points, share)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("beta_1", "beta_2", "epsilon", "warmup_steps")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from torchseq.base import arguments
-from torchseq.base.types import Config
 from torchseq.optimizers import arithmetic
 from torchseq.optimizers.optimizer import Optimizer, Slots
 
@@ -29,6 +28,7 @@ class SGD(Optimizer):
     """
 
     is_elementwise = True
+    _saved = ("momentum", "nesterov")
 
     def __init__(
         self,
@@ -61,7 +61,3 @@ class SGD(Optimizer):
             arithmetic.add_scaled_(params, grads, -learning_rate)
         else:
             torch._foreach_add_(params, moments)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchseq.base import dtypes, settings
-from torchseq.base.variable import Variable
+from torchseq.base.variable import Variable, check_values
 from torchseq.optimizers import state
 from torchseq.optimizers.rate import Rated
 
@@ -52,7 +52,8 @@ class Stateful(Rated):
         """Make the state for these weights (variables or parameters).
 
         Later calls add state for weights that are new, such as those of a layer that was frozen,
-        keep what is there, and let it follow weights that went to another device or dtype.
+        keep what is there, and let it follow weights that went to another device or dtype. Which
+        weights have a constraint is looked up in each call.
 
         Raises:
             ValueError: if weights are new and a user's class made variables for the others.
@@ -203,17 +204,8 @@ class Stateful(Rated):
             ValueError: if their number or a shape differs; nothing is changed then.
         """
         variables = self.variables
-        if len(weights) != len(variables):
-            raise ValueError(
-                f"{type(self).__name__}: set_weights needs {len(variables)} arrays, as "
-                f"`variables` has; got {len(weights)}."
-            )
-        for variable, value in zip(variables, weights, strict=True):
-            if tuple(np.shape(value)) != variable.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: the value of {variable.path!r} must have shape "
-                    f"{variable.shape}; got {tuple(np.shape(value))}."
-                )
+        needed = f"{len(variables)} arrays, as `variables` has"
+        check_values(type(self).__name__, needed, variables, weights)
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from torchseq.base import naming
 from torchseq.base.types import Config
-from torchseq.base.variable import Variable, as_tensor
+from torchseq.base.variable import Variable, as_tensor, check_values
 from torchseq.optimizers import gradients, state, torch_config, torch_forms, torch_state
 from torchseq.optimizers.schedules.schedule import number
 
@@ -64,6 +64,7 @@ class TorchOptimizer:
         self.scheduler: Any = None
         self.interval: str | None = None
         self._weights: list[Variable] = []
+        self._constrained: list[Variable] = []
         self._offered: list[Tensor] = []
         self._first_rates: list[float] = []
         self._iterations = state.host_variable(0, torch.int32, "torch_optimizer/iteration")
@@ -132,6 +133,7 @@ class TorchOptimizer:
                 "all) did not train yet. Compile again after layers were made trainable."
             )
         self._weights = weights
+        self._constrained = [weight for weight in weights if weight.constraint is not None]
         torch_state.follow_params(self.optimizer)
         self.built = True
 
@@ -171,8 +173,8 @@ class TorchOptimizer:
     def step(self) -> None:
         """Update the weights from their parameters' `.grad`."""
         self.optimizer.step()
-        for weight in self._weights:
-            if weight.constraint is not None and weight.tensor.grad is not None:
+        for weight in self._constrained:
+            if weight.tensor.grad is not None:
                 weight.assign(weight.constraint(weight.value.detach()))
         if self.interval == "step":
             self.scheduler.step()
@@ -276,14 +278,11 @@ class TorchOptimizer:
         """Assign the state, in the order of `variables`.
 
         Raises:
-            ValueError: if their number or a shape differs.
+            ValueError: if their number or a shape differs; nothing is changed then.
         """
         variables = self.variables
-        if len(weights) != len(variables):
-            raise ValueError(
-                f"TorchOptimizer: set_weights needs {len(variables)} arrays, as `variables` has; "
-                f"got {len(weights)}."
-            )
+        needed = f"{len(variables)} arrays, as `variables` has"
+        check_values("TorchOptimizer", needed, variables, weights)
         for variable, value in zip(variables, weights, strict=True):
             if variable is not self._learning_rate or self.scheduler is None:
                 variable.assign(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchseq.base.types import Config
 from torchseq.optimizers.schedules.arithmetic import Arithmetic
 from torchseq.optimizers.schedules.schedule import ClosedFormSchedule, num_steps, number
 
@@ -33,6 +32,15 @@ class CosineDecay(ClosedFormSchedule):
         >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60, 110)]
         [0.0, 0.25, 0.5, 0.25, 0.0]
     """
+
+    _saved = (
+        "initial_learning_rate",
+        "decay_steps",
+        "alpha",
+        "name",
+        "warmup_target",
+        "warmup_steps",
+    )
 
     def __init__(
         self,
@@ -71,18 +79,6 @@ class CosineDecay(ClosedFormSchedule):
         wave = 0.5 * (1.0 + maths.cos(angle))
         return highest * (maths.number(1 - self.alpha) * wave + maths.number(self.alpha))
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = (
-            "initial_learning_rate",
-            "decay_steps",
-            "alpha",
-            "name",
-            "warmup_target",
-            "warmup_steps",
-        )
-        return {name: getattr(self, name) for name in names}
-
 
 class CosineDecayRestarts(ClosedFormSchedule):
     """A rate that falls as half a cosine wave, again and again.
@@ -107,6 +103,8 @@ class CosineDecayRestarts(ClosedFormSchedule):
         >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 20, 30)]
         [0.5, 0.25, 0.25, 0.125, 0.125]
     """
+
+    _saved = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")
 
     def __init__(
         self,
@@ -149,8 +147,3 @@ class CosineDecayRestarts(ClosedFormSchedule):
         restarts = maths.floor(maths.log(1.0 - periods * (1.0 - ratio)) / maths.log(ratio))
         length = maths.power(ratio, restarts)
         return restarts, (periods - (1.0 - length) / (1.0 - ratio)) / length
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")
-        return {name: getattr(self, name) for name in names}

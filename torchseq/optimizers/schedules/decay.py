@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torchseq.base.types import Config
 from torchseq.optimizers.schedules.arithmetic import Arithmetic
 from torchseq.optimizers.schedules.schedule import ClosedFormSchedule, num_steps, number
 
@@ -32,6 +31,8 @@ class ExponentialDecay(ClosedFormSchedule):
         [0.5, 0.25, 0.125]
     """
 
+    _saved = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -53,11 +54,6 @@ class ExponentialDecay(ClosedFormSchedule):
             periods = maths.floor(periods)
         factor = maths.power(maths.number(self.decay_rate), periods)
         return maths.number(self.initial_learning_rate) * factor
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
-        return {name: getattr(self, name) for name in names}
 
 
 class InverseTimeDecay(ClosedFormSchedule):
@@ -81,6 +77,8 @@ class InverseTimeDecay(ClosedFormSchedule):
         [0.5, 0.25, 0.125]
     """
 
+    _saved = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -102,11 +100,6 @@ class InverseTimeDecay(ClosedFormSchedule):
             periods = maths.floor(periods)
         divisor = maths.number(1) + maths.number(self.decay_rate) * periods
         return maths.number(self.initial_learning_rate) / divisor
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
-        return {name: getattr(self, name) for name in names}
 
 
 class PolynomialDecay(ClosedFormSchedule):
@@ -130,6 +123,15 @@ class PolynomialDecay(ClosedFormSchedule):
         >>> [float(schedule(step)) for step in (0, 5, 10, 11)]
         [0.5, 0.25, 0.0, 0.0]
     """
+
+    _saved = (
+        "initial_learning_rate",
+        "decay_steps",
+        "end_learning_rate",
+        "power",
+        "cycle",
+        "name",
+    )
 
     def __init__(
         self,
@@ -162,18 +164,6 @@ class PolynomialDecay(ClosedFormSchedule):
         left = maths.power(1 - step / last, maths.number(self.power))
         return (initial - end) * left + end
 
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        names = (
-            "initial_learning_rate",
-            "decay_steps",
-            "end_learning_rate",
-            "power",
-            "cycle",
-            "name",
-        )
-        return {name: getattr(self, name) for name in names}
-
 
 class PiecewiseConstantDecay(ClosedFormSchedule):
     """The rate `values[0]` to step `boundaries[0]` inclusive, then `values[1]`, and so on.
@@ -195,6 +185,8 @@ class PiecewiseConstantDecay(ClosedFormSchedule):
         >>> [float(schedule(step)) for step in (0, 100, 101, 201)]
         [0.5, 0.5, 0.25, 0.125]
     """
+
+    _saved = ("boundaries", "values", "name")
 
     def __init__(
         self,
@@ -220,7 +212,3 @@ class PiecewiseConstantDecay(ClosedFormSchedule):
     def formula(self, step: Any, maths: Arithmetic) -> Any:
         """Return the rate of a step."""
         return maths.pick(step, self.boundaries, self.values)
-
-    def get_config(self) -> Config:
-        """Return the constructor's arguments."""
-        return {"boundaries": self.boundaries, "values": self.values, "name": self.name}

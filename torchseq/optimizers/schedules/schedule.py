@@ -59,6 +59,8 @@ class ClosedFormSchedule(LearningRateSchedule):
     Steps that are numbers are computed on the host, steps that are tensors where they are.
     """
 
+    _saved: tuple[str, ...]  # the constructor's arguments, in the order of the config
+
     def formula(self, step: Any, maths: Arithmetic) -> Any:
         """Return the rate of a step.
 
@@ -93,6 +95,10 @@ class ClosedFormSchedule(LearningRateSchedule):
         rate: Tensor = self.formula(step, arithmetic.TensorArithmetic(arithmetic.dtype()))
         return rate.to(dtype)
 
+    def get_config(self) -> Config:
+        """Return the constructor's arguments."""
+        return {name: getattr(self, name) for name in self._saved}
+
 
 def is_computed_on_the_host(schedule: Any) -> bool:
     """Tell whether `schedule.at(step)` gives what `schedule(step)` does, as no one changed that."""
@@ -122,6 +128,7 @@ def num_steps(owner: Any, name: str, value: Any) -> float:
     Raises:
         ValueError: unless it is a number above 0.
     """
-    if number(owner, name, value) <= 0:
+    steps = number(owner, name, value)
+    if steps <= 0:
         raise ValueError(f"{type(owner).__name__}: `{name}` must be > 0; got {name}={value!r}.")
-    return number(owner, name, value)
+    return steps
