@@ -120,7 +120,9 @@ class ProgbarLogger(Callback):
             return
         if self._bar is None:
             self._bar = LiveBar(self.target, elapsed)
-        self._bar.show(self.seen, format_metrics(logs))
+        # The last group of batches that go as one may be short.
+        seen = self.seen if self.target is None else min(self.seen, self.target)
+        self._bar.show(seen, format_metrics(logs))
         self._due_time = time.perf_counter() + _REFRESH_SECONDS
 
     def _finish(self, logs: Any) -> None:

@@ -78,6 +78,16 @@ class CallbackList(Callback):
         found = [shared(callback, hook, listener(callback, hook)) for callback in ordered]
         return [function for function in found if function is not None]
 
+    def watches_batches(self, phase: str) -> bool:
+        """Tell whether any callback but the progress bar does something between batches.
+
+        Args:
+            phase: `"train"`, `"test"` or `"predict"`.
+        """
+        hooks = [f"on_{phase}_batch_{at}" for at in ("begin", "end")]
+        others = [each for each in self.callbacks if type(each) is not ProgbarLogger]
+        return any(listener(each, hook) is not None for each in others for hook in hooks)
+
     def wants(self, hook: str) -> bool:
         """Tell whether any callback does something in `hook`."""
         return bool(self._listeners[hook])

@@ -19,6 +19,7 @@ from torchseq.data.order import shuffled
 from torchseq.data.rows import Rows, take, to_rows
 from torchseq.data.source import Batch, Source
 
+_ROWS_OF_A_BLOCK = 32
 _CHUNK_BYTES = 8 << 20  # rows are gathered for many batches at a time, into what a cache holds
 
 
@@ -43,6 +44,7 @@ class ArraySource(Source):
 
     num_batches: int
     num_samples: int
+    _num_joined = 1  # batches that are yielded as one
 
     def __init__(
         self,
@@ -104,6 +106,16 @@ class ArraySource(Source):
         if self.weight is not None:
             self.weight = self.weight.to(self.device)
 
+    def join_batches(self, most: int) -> int:
+        """Yield as one so many batches as have at most `most` samples; return how many.
+
+        Only batches of a size that matrix kernels cut into whole blocks of rows, and not the uneven
+        one at the end: so each row goes through the same instructions as in a batch of its own.
+        """
+        if self.batch_size % _ROWS_OF_A_BLOCK == 0:
+            self._num_joined = max(most // self.batch_size, 1)
+        return self._num_joined
+
     def example(self) -> Batch:
         """Return the first batch in the data's order, where the data is."""
         rows = slice(0, self.batch_size)
@@ -129,12 +141,21 @@ class ArraySource(Source):
     def _split(self, rows: Rows | None, chosen: slice | Tensor) -> Iterable[Any]:
         if rows is None:
             return repeat(None)
-        parts: tuple[Tensor, ...] = move(take(rows, chosen), self.device).split(self.batch_size)
-        return parts
+        moved = move(take(rows, chosen), self.device)
+        size = self.batch_size
+        if self._num_joined == 1:
+            return moved.split(size)  # type: ignore[no-any-return]
+        num_odd = len(moved) % size
+        even = (
+            moved[: len(moved) - num_odd].split(size * self._num_joined)
+            if len(moved) >= size
+            else ()
+        )
+        return (*even, moved[-num_odd:]) if num_odd else even
 
     def _rows_per_chunk(self) -> int:
-        batches = max(_rows_in_chunk(self.x) // self.batch_size, 1)
-        return batches * self.batch_size
+        size = self.batch_size * self._num_joined
+        return max(_rows_in_chunk(self.x) // size, 1) * size
 
 
 def _rows_in_chunk(rows: Rows) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from torchseq.base import products
 from torchseq.base.modes import mode
 from torchseq.data.epochs import Epochs
 from torchseq.engine.preparation import Preparing, returned
@@ -65,7 +67,7 @@ class Evaluating(Preparing):
         callbacks.on_test_begin({})
         measured.reset()
         try:
-            with _gradless(step, callbacks), mode(self, False):  # type: ignore[arg-type]
+            with _undisturbed(step, callbacks), mode(self, False):  # type: ignore[arg-type]
                 self._run("test", batches, step.test, callbacks, lambda: self.stop_evaluating)
         finally:
             batches.close()
@@ -74,7 +76,15 @@ class Evaluating(Preparing):
         return results
 
 
-def _gradless(step: Step, callbacks: Any) -> AbstractContextManager[Any]:
-    """Switch gradients off once for all steps, where nothing of the user's runs between them."""
-    listens = any(callbacks.wants(f"on_test_batch_{at}") for at in ("begin", "end"))
-    return nullcontext() if listens or type(step) is not Step else torch.no_grad()
+@contextmanager
+def _undisturbed(step: Step, callbacks: Any) -> Iterator[None]:
+    """Do once for all steps what can be, where nothing of the user's runs between them."""
+    if type(step) is not Step:
+        yield
+        return
+    is_watched = callbacks.watches_batches("test")
+    with (
+        nullcontext() if is_watched else torch.no_grad(),
+        products.constant_weights(not is_watched),
+    ):
+        yield

@@ -6,7 +6,6 @@ and whoever calls it must see to that.
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchseq.base import islands, optional
+from torchseq.engine import kernels
 
 Compiled: TypeAlias = Callable[[list[Tensor]], Sequence[Tensor]]
 """Takes the tensors, writes to those that the recorded function wrote to, returns its outputs."""
@@ -55,7 +55,7 @@ def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) 
 def _by_inductor(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
     config = optional.late("torch._inductor.config")
     inductor = optional.late("torch._inductor.compile_fx")
-    _keep_opaque(graph)
+    kernels.choose(graph)
     fake_mode, fakes = _fakes(tensors)
     with fake_mode, config.patch(_settings(options)):
         run: Compiled = inductor.compile_fx_inner(graph, fakes)
@@ -91,7 +91,7 @@ def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any
     if options.get("backend", "inductor") == "inductor":
         optional.late("torch._inductor.lowering")  # which the table takes for imported
         table = optional.late("torch._inductor.decomposition").select_decomp_table()
-        table = {op: taken for op, taken in table.items() if _name(op) not in _OPAQUE}
+        table = {op: taken for op, taken in table.items() if not kernels.stays(op)}
     return optional.late("torch.fx.experimental.proxy_tensor").make_fx(
         torch.func.functionalize(graph, remove="mutations"),
         decomposition_table=table,
@@ -103,44 +103,3 @@ def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any
 def _fakes(tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
     mode = optional.late("torch._subclasses").FakeTensorMode()
     return mode, [mode.from_tensor(tensor.detach()) for tensor in tensors]
-
-
-# Inductor's own kernels for these take several times as long on a CPU as torch's.
-_OPAQUE = (
-    "max_pool2d_with_indices",
-    "max_pool2d_with_indices_backward",
-    "max_pool3d_with_indices",
-    "max_pool3d_with_indices_backward",
-    "avg_pool2d_backward",
-    "avg_pool3d_backward",
-)
-
-
-def _keep_opaque(graph: Any) -> None:
-    """Let torch's kernels compute what Inductor's compute slowly."""
-    for node in graph.graph.nodes:
-        name = _name(node.target)
-        if node.op == "call_function" and name in _OPAQUE and _is_on_cpu(node):
-            node.target = _opaque(name)
-    graph.recompile()
-
-
-def _name(operation: Any) -> str:
-    return str(getattr(operation, "__name__", "")).removesuffix(".default")
-
-
-def _is_on_cpu(node: Any) -> bool:
-    value = node.meta.get("val")
-    value = value[0] if isinstance(value, tuple | list) else value
-    return value is not None and value.device.type == "cpu"
-
-
-def _opaque(name: str) -> Any:
-    """Return the operation as one that Inductor does not look into."""
-    if not hasattr(torch.ops.torchseq, name):
-        original = operator.attrgetter(f"{name}.default")(torch.ops.aten)
-        schema = str(original._schema).removeprefix(f"aten::{name}")
-        torch.library.define(f"torchseq::{name}", schema)
-        torch.library.impl(f"torchseq::{name}", "CPU", original)
-        torch.library.register_fake(f"torchseq::{name}", original)
-    return operator.attrgetter(f"{name}.default")(torch.ops.torchseq)

@@ -18,6 +18,7 @@ def run_batches(
     logs: Callable[[], Any],
     should_stop: Callable[[], bool],
     first: int = 0,
+    stride: int = 1,
 ) -> None:
     """Run a step on each batch, with the batch hooks around it that any callback has.
 
@@ -29,6 +30,7 @@ def run_batches(
         logs: makes the logs of a batch's end.
         should_stop: asked after each batch.
         first: index of the first batch.
+        stride: batches that one of these stands for; hooks are told the index of the last.
     """
     begin = _hook(callbacks, f"on_{phase}_batch_begin")
     end = _hook(callbacks, f"on_{phase}_batch_end")
@@ -38,13 +40,14 @@ def run_batches(
             if interrupts.pending[0]:
                 interrupts.check()
         return
-    for index, batch in enumerate(batches, first):
+    for batch in batches:
         if begin is not None:
-            begin(index, {})
+            begin(first, {})
         step(*batch)
         interrupts.check()
         if end is not None:
-            end(index, logs())
+            end(first + stride - 1, logs())
+        first += stride
         if should_stop():
             return
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments
+from torchseq.base import arguments, products
 from torchseq.base.modes import mode
+from torchseq.base.types import Shape
 from torchseq.data.arrays import ArraySource
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.epochs import Epochs
-from torchseq.data.source import Batch
+from torchseq.data.source import Batch, Source
 from torchseq.distribution.runs import current, whole_weights
 from torchseq.engine import gather, hooks
 from torchseq.engine.loop import run_batches, run_groups
 from torchseq.engine.preparation import Preparing
 
 _DEFAULT_BATCH_SIZE = 32
+_WORTH_JOINING = 4  # batches; to look at all layers takes as long as one
 
 
 class Predicting(Preparing):
@@ -39,7 +42,8 @@ class Predicting(Preparing):
 
         Args:
             x: inputs, samples first; or what gives batches, of which the inputs count.
-            batch_size: samples per step; 32 by default.
+            batch_size: samples per step; 32 by default. Small ones are computed as one where no
+                callback watches the steps and each sample's outputs depend on that sample alone.
             verbose: 0 silent, 1 or `"auto"` a progress bar, 2 a line.
             steps: batches to predict; all by default.
             callbacks: a callback or a list of them.
@@ -60,10 +64,21 @@ class Predicting(Preparing):
         batches = Epochs(source, steps)
         callbacks = self._callbacks(callbacks, False, verbose, 1, batches.num_batches)
         outputs = gather.Gatherer(source.num_samples, batches.num_batches)
-        self.stop_predicting = False
+        callbacks.on_predict_begin({})
+        try:
+            with mode(self, False):  # type: ignore[arg-type]
+                self._predict(batches, outputs, callbacks)
+        finally:
+            callbacks.close()
+            batches.close()
+        callbacks.on_predict_end({})
+        return outputs.result()
 
+    def _predict(self, batches: Epochs, outputs: gather.Gatherer, callbacks: Any) -> None:
+        """Gather the outputs for all batches."""
+        self.stop_predicting = False
         run = current()
-        outputs_of = self._outputs_of if run is None else run.outputs(self, source)
+        outputs_of = self._outputs_of if run is None else run.outputs(self, batches.source)
 
         def step(inputs: Tensor, *targets: Any) -> None:
             outputs.add(outputs_of(inputs))
@@ -77,20 +92,34 @@ class Predicting(Preparing):
         def should_stop() -> bool:
             return self.stop_predicting
 
-        size = self.steps_per_execution
-        callbacks.on_predict_begin({})
-        try:
-            with mode(self, False):  # type: ignore[arg-type]
-                rest = (callbacks, logs, should_stop, 0)
-                if size == 1:
-                    run_batches("predict", batches.epoch(), step, *rest)
-                else:
-                    run_groups("predict", batches.epoch(), several, *rest, size)
-        finally:
-            callbacks.close()
-            batches.close()
-        callbacks.on_predict_end({})
-        return outputs.result()
+        size, stride = self.steps_per_execution, 1
+        has_own = hooks.overrides(self, hooks.PREDICTION)
+        is_alone = not has_own and not callbacks.watches_batches("predict")
+        if is_alone and run is None and size == 1 and batches.steps is None:
+            stride, outputs_of = self._joining(batches.source)
+        rest = (callbacks, logs, should_stop, 0)
+        with products.constant_weights(is_alone):
+            if size == 1:
+                run_batches("predict", batches.epoch(), step, *rest, stride)
+            else:
+                run_groups("predict", batches.epoch(), several, *rest, size)
+
+    def _joining(self, source: Source) -> tuple[int, Callable[..., Any]]:
+        """Have the source join batches; return how many go as one, and what computes them."""
+        if not isinstance(source, ArraySource) or source.num_batches < _WORTH_JOINING:
+            return 1, self._outputs_of
+        batch_size = source.batch_size
+        count = source.join_batches(self._most_at_once(tuple(source.x.shape[1:])))
+
+        def outputs_of(inputs: Tensor) -> Any:
+            with products.joined(max(len(inputs) // batch_size, 1)):
+                return self._outputs_of(inputs)
+
+        return count, self._outputs_of if count == 1 else outputs_of
+
+    def _most_at_once(self, sample_shape: Shape) -> int:
+        """Return how many samples may be computed together; 0 if each batch is to stay one."""
+        return 0
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs of one batch as a NumPy array."""

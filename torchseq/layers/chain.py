@@ -11,18 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules import module as torch_module
 
+from torchseq.base import module_hooks
 from torchseq.layers import scopes
 from torchseq.layers.layer import Layer
-
-_GLOBAL_HOOKS = (
-    torch_module._global_forward_hooks,
-    torch_module._global_forward_pre_hooks,
-    torch_module._global_backward_hooks,
-    torch_module._global_backward_pre_hooks,
-)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Chain:
@@ -39,8 +31,8 @@ class Chain:
         pairs = zip(layers, dtypes, strict=True)
         self._steps = [_step(layer) if _is_plain(layer, d) else (layer, None) for layer, d in pairs]
         modules = [module for layer in layers for module in layer.modules()]
-        hooks = [getattr(module, name) for module in modules for name in _HOOKS]
-        self._hooks = (*_GLOBAL_HOOKS, *hooks)
+        own = [hooks for module in modules for hooks in module_hooks.hooks_of(module)]
+        self._hooks = (*module_hooks.GLOBAL, *own)
 
     def __deepcopy__(self, memo: Any) -> None:
         """Return nothing: a copy of the model makes its own."""

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from torchseq import activations
-from torchseq.base import arguments, dtypes, registry
+from torchseq.base import arguments, dtypes, products, registry
 from torchseq.base.errors import UnsupportedFeatureError
+from torchseq.base.module_hooks import has_hooks
 from torchseq.base.symbolic import KerasTensor
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers import shapes
@@ -221,14 +222,17 @@ class Dense(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Compute `activation(inputs @ kernel + bias)`."""
-        return self.activation(self.linear(inputs))  # type: ignore[no-any-return]
+        linear = self.linear
+        if type(linear) is nn.Linear and not has_hooks(linear):
+            return self.activation(products.linear(inputs, linear.weight, linear.bias))  # type: ignore[no-any-return]
+        return self.activation(linear(inputs))  # type: ignore[no-any-return]
 
     def bare(self) -> Callable[..., Any]:
         """Return what `call` computes, by torch's functions."""
         if type(self.linear) is not nn.Linear or type(self).call is not Dense.call:
             return self.forward  # parametrized, or another module in its place
         params: Any = self.linear._parameters
-        linear = nn.functional.linear
+        linear = products.linear
         activation = activations.of_tensors(self.activation)
         if activation is None:
             return lambda inputs: linear(inputs, params["weight"], params["bias"])

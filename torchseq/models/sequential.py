@@ -16,6 +16,7 @@ from torchseq.base.types import Config, Shape
 from torchseq.layers import InputLayer, Lambda, Layer, TorchModuleWrapper, shapes
 from torchseq.layers.chain import Chain, can_chain
 from torchseq.layers.layer import check_initialized, rebuildable
+from torchseq.models import together
 from torchseq.models.model import Model
 
 _Layers = Iterable[Any]
@@ -297,6 +298,9 @@ class Sequential(Model):
         for layer in self._layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
+
+    def _most_at_once(self, sample_shape: Shape) -> int:
+        return together.most_at_once(self, sample_shape) if type(self) is Sequential else 0
 
     def _flow_shapes(self) -> tuple[Any, Any]:
         if not self.built or self._flow is None:

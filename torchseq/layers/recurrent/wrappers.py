@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchseq.base import arguments, registry
 from torchseq.base.types import Config, Shape
+from torchseq.layers.alike import treats_samples_alike
 from torchseq.layers.input_spec import over_time
 from torchseq.layers.layer import Layer
 from torchseq.layers.wrapper import Wrapper
@@ -312,18 +313,4 @@ class TimeDistributed(Wrapper):
     def _steps_are_alike(self) -> bool:
         """Tell whether one call on all steps gives what a call per step gives."""
         parts = [part for part in self.layer.modules() if isinstance(part, Layer)]
-        return all(map(_treats_samples_alike, parts))
-
-
-_RUN_USERS_CODE = ("Lambda", "TorchModuleWrapper")
-_CHANGE_IN_TRAINING = ("BatchNormalization", "SpectralNormalization")
-
-
-def _treats_samples_alike(layer: Layer) -> bool:
-    name = type(layer).__name__
-    if not registry.is_builtin(type(layer)) or name in _RUN_USERS_CODE:
-        return False
-    if name in _CHANGE_IN_TRAINING and layer.training:
-        return False
-    options = (getattr(layer, name, None) for name in ("stateful", "noise_shape"))
-    return not any(options) and layer.activity_regularizer is None
+        return all(map(treats_samples_alike, parts))

@@ -1,0 +1,144 @@
+"""Matrix products in float32 on the CPU, by whichever library is faster on the machine.
+
+torch multiplies float32 matrices by MKL, which on AMD's processors leaves half of each AVX-512 unit
+unused. oneDNN, which torch carries too, does not: large products take half the time there. To set
+it up takes longer, so small products stay with MKL. The choice depends on the machine and the sizes
+alone, so that the same program gets the same bits again.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from torchseq.base import islands
+
+LEAST = 1_200_000  # multiplications of a product for which oneDNN is the faster one
+_LEAST_IN_TRAINING = 6_000_000  # it needs an autograd function in Python
+
+
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return `inputs @ weight.T + bias`, as `torch.nn.functional.linear` does."""
+    is_traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if is_traced or islands.is_tracing():  # graphs choose for themselves
+        return functional.linear(inputs, weight, bias)
+    size = inputs.numel() * weight.shape[0] // _num_joined
+    if size < LEAST or not _serves(inputs, weight):
+        return functional.linear(inputs, weight, bias)
+    if not torch.is_grad_enabled() or not (inputs.requires_grad or weight.requires_grad):
+        return product(inputs, _packed(weight, inputs.numel() // weight.shape[1]), bias)
+    if size < _LEAST_IN_TRAINING:
+        return functional.linear(inputs, weight, bias)
+    return _Linear.apply(inputs, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@contextmanager
+def constant_weights(are_constant: bool = True) -> Iterator[None]:
+    """Keep weights in oneDNN's layout, to which it brings them anew for each product otherwise.
+
+    Args:
+        are_constant: whether nothing writes to weights meanwhile; without it nothing is kept.
+    """
+    global _packs
+    before, _packs = _packs, {} if are_constant else None
+    try:
+        yield
+    finally:
+        _packs = before
+
+
+@contextmanager
+def joined(num_batches: int) -> Iterator[None]:
+    """Compute products of several batches where those of one would be: their bits are the same."""
+    global _num_joined
+    before, _num_joined = _num_joined, num_batches
+    try:
+        yield
+    finally:
+        _num_joined = before
+
+
+_packs: dict[int, tuple[tuple[Any, ...], Tensor]] | None = None
+_num_joined = 1
+
+
+def _packed(weight: Tensor, num_rows: int) -> Tensor:
+    """Return the weight as the product takes it."""
+    if _packs is None or weight.is_inference():
+        return weight
+    state = (weight, weight._version, weight.data_ptr())
+    kept = _packs.get(id(weight))
+    if kept is None or kept[0][0] is not weight or kept[0][1:] != state[1:]:
+        packed = torch.ops.mkldnn._reorder_linear_weight.default(weight.detach(), num_rows)
+        kept = _packs[id(weight)] = state, packed
+    return kept[1]
+
+
+def is_faster_by_onednn() -> bool:
+    """Tell whether oneDNN's large products are faster than MKL's on this machine."""
+    return _is_amd_with_avx512() and torch._C._get_mkldnn_enabled()
+
+
+def _serves(inputs: Tensor, weight: Tensor) -> bool:
+    return (
+        is_faster_by_onednn()
+        and type(inputs) is Tensor
+        and inputs.dtype is torch.float32
+        and weight.dtype is torch.float32
+        and inputs.device.type == "cpu"
+        and weight.device.type == "cpu"
+        and inputs.is_contiguous()
+        and weight.is_contiguous()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `left @ right.T + bias`, of matrices that are dense in either order of their axes."""
+    return torch.ops.mkldnn._linear_pointwise.default(  # type: ignore[no-any-return]
+        left, right, bias, "none", [], ""
+    )
+
+
+class _Linear(torch.autograd.Function):
+    """The product with its three gradients, all by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return product(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight = ctx.saved_tensors
+        rows = inputs.flatten(0, -2)
+        of_rows = grad.reshape(-1, weight.shape[0])
+        # Somebody may want to differentiate the gradients again, which autograd cannot do here.
+        times = torch.inner if torch.is_grad_enabled() else product
+        wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad
+        return (
+            times(of_rows, weight.t()).view(inputs.shape) if wants_inputs else None,
+            times(of_rows.t(), rows.t()) if wants_weight else None,
+            of_rows.sum(0) if wants_bias else None,
+        )
+
+
+@functools.cache
+def _is_amd_with_avx512() -> bool:
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkl.is_available():
+        return False
+    try:
+        maker = Path("/proc/cpuinfo").read_text("ascii", "replace")[:4096]
+    except OSError:
+        maker = platform.processor()
+    return "AuthenticAMD" in maker and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -1,0 +1,105 @@
+"""Which kernels take the place of Inductor's own choice in a compiled step."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchseq.base import products
+
+# Inductor's own kernels for these take several times as long on a CPU as torch's.
+_OPAQUE = (
+    "max_pool2d_with_indices",
+    "max_pool2d_with_indices_backward",
+    "max_pool3d_with_indices",
+    "max_pool3d_with_indices_backward",
+    "avg_pool2d_backward",
+    "avg_pool3d_backward",
+)
+
+
+def stays(operation: Any) -> bool:
+    """Tell whether an operation is not to be taken apart."""
+    return _name(operation) in _OPAQUE
+
+
+def choose(graph: Any) -> None:
+    """Put operations that Inductor does not look into where their kernels are faster."""
+    for node in graph.graph.nodes:
+        if node.op != "call_function" or not _is_on_cpu(node):
+            continue
+        if stays(node.target):
+            node.target = _opaque(_name(node.target))
+        elif node.target in _PRODUCTS and products.is_faster_by_onednn():
+            _choose_product(graph.graph, node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
+def _name(operation: Any) -> str:
+    return str(getattr(operation, "__name__", "")).removesuffix(".default")
+
+
+def _is_on_cpu(node: Any) -> bool:
+    value = node.meta.get("val")
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    return isinstance(first, Tensor) and first.device.type == "cpu"
+
+
+def _opaque(name: str) -> Any:
+    """Return the operation as one that Inductor does not look into."""
+    if not hasattr(torch.ops.torchseq, name):
+        original = operator.attrgetter(f"{name}.default")(torch.ops.aten)
+        schema = str(original._schema).removeprefix(f"aten::{name}")
+        torch.library.define(f"torchseq::{name}", schema)
+        torch.library.impl(f"torchseq::{name}", "CPU", original)
+        torch.library.register_fake(f"torchseq::{name}", original)
+    return operator.attrgetter(f"{name}.default")(torch.ops.torchseq)
+
+
+# --- Matrix products -----------------------------------------------------------------------------
+
+_PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+
+
+def _choose_product(graph: Any, node: Any) -> None:
+    """Let oneDNN compute a product, if it is large enough."""
+    *bias, left, right = node.args
+    if node.kwargs or not _is_large(left, right) or not all(_is_row(each, right) for each in bias):
+        return
+    with graph.inserting_before(node):
+        transposed = graph.call_function(torch.ops.aten.permute.default, (right, [1, 0]))
+        transposed.meta["val"] = right.meta["val"].t()
+    node.target = _product_operation()
+    node.args = (left, transposed, bias[0] if bias else None)
+
+
+def _is_large(left: Any, right: Any) -> bool:
+    first, second = left.meta["val"], right.meta["val"]
+    return (
+        first.dtype is torch.float32
+        and 0 not in second.stride()
+        and math.prod(first.shape) * second.shape[1] >= products.LEAST
+    )
+
+
+def _is_row(bias: Any, right: Any) -> bool:
+    return tuple(bias.meta["val"].shape) == (right.meta["val"].shape[1],)
+
+
+def _product_operation() -> Any:
+    if not hasattr(torch.ops.torchseq, "product"):
+        torch.library.define(
+            "torchseq::product", "(Tensor left, Tensor right, Tensor? bias) -> Tensor"
+        )
+        torch.library.impl("torchseq::product", "CPU", products.product)
+        torch.library.register_fake("torchseq::product", _sketched_product)
+    return torch.ops.torchseq.product.default
+
+
+def _sketched_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    return left.new_empty(left.shape[0], right.shape[0])
