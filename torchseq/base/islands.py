@@ -24,6 +24,11 @@ def is_tracing() -> bool:
     return _tracing or torch.compiler.is_compiling()
 
 
+def is_recording() -> bool:
+    """Tell whether a whole step is being recorded, by `tracing`."""
+    return _tracing
+
+
 @contextmanager
 def tracing() -> Iterator[None]:
     """Record what runs inside, for a graph of the whole step."""

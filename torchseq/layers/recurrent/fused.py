@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torchseq.base import islands
-from torchseq.layers.recurrent import gru_kernel
+from torchseq.layers.recurrent import gru_kernel, native_kernels
 
 _FUNCTIONS: dict[str, Any] = {
     "lstm": torch.lstm,
@@ -43,6 +43,9 @@ def run(
         The outputs, `(batch, time, units)`, and the last states.
     """
     inputs, states, weights = _in_one_dtype(inputs, states, weights)
+    if native_kernels.serves(kernel, inputs, weights):
+        outputs, *last = native_kernels.run(kernel, inputs, states, weights)
+        return outputs, last
     outputs, *last = islands.island(
         lambda given, *others: _run(
             kernel, given, list(others[: len(states)]), list(others[len(states) :])
