@@ -6,9 +6,10 @@ and whoever calls it must see to that.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import torch
@@ -53,12 +54,28 @@ def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) 
 
 
 def _by_inductor(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
+    kernels.choose(graph)
+    settings = _settings(options)
+    in_cpp = settings.pop("cpp_wrapper", kernels.calls_go_by_cpp(graph))
+    if in_cpp:
+        with suppress(Exception):  # what cannot be called from C++ is called from Python
+            return _compiled_by_inductor(copy.deepcopy(graph), tensors, settings, True)
+    return _compiled_by_inductor(graph, tensors, settings, False)
+
+
+def _compiled_by_inductor(
+    graph: Any, tensors: Sequence[Tensor], settings: Mapping[str, Any], in_cpp: bool
+) -> Compiled:
     config = optional.late("torch._inductor.config")
     inductor = optional.late("torch._inductor.compile_fx")
-    kernels.choose(graph)
     fake_mode, fakes = _fakes(tensors)
-    with fake_mode, config.patch(_settings(options)):
-        run: Compiled = inductor.compile_fx_inner(graph, fakes)
+    with fake_mode, config.patch({**settings, "cpp_wrapper": in_cpp}):
+        compiled = inductor.compile_fx_inner(graph, fakes, cpp_wrapper=in_cpp)
+
+    def run(given: list[Tensor], call: Any = compiled.current_callable) -> Sequence[Tensor]:
+        return call(given)  # type: ignore[no-any-return] # past what `compiled` counts and notes
+
+    run.compiled = compiled  # type: ignore[attr-defined] # which clears up when it is dropped
     return run
 
 

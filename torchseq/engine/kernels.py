@@ -21,6 +21,10 @@ _OPAQUE = (
     "avg_pool3d_backward",
 )
 
+_IN_PYTHON = {
+    f"torchseq.{name}" for name in ("island", "island_backward", "recurrent", "recurrent_backward")
+}
+
 
 def stays(operation: Any) -> bool:
     """Tell whether an operation is not to be taken apart."""
@@ -38,6 +42,17 @@ def choose(graph: Any) -> None:
             _choose_product(graph.graph, node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
+
+
+def calls_go_by_cpp(graph: Any) -> bool:
+    """Tell whether kernels are best called from C++, not from Python.
+
+    That takes a fourth off a step of small layers. Operations that are written in Python and take
+    lists of tensors lose by it.
+    """
+    nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
+    names = {str(node.target).removesuffix(".default") for node in nodes}
+    return all(map(_is_on_cpu, nodes)) and names.isdisjoint(_IN_PYTHON)
 
 
 def _name(operation: Any) -> str:
