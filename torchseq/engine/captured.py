@@ -26,10 +26,13 @@ class Captured:
         ValueError: for another device.
     """
 
-    def __init__(self, run: Callable[[list[Tensor]], Any], batch: Sequence[Tensor], device: Any):
+    def __init__(
+        self, run: Callable[[list[Tensor]], Sequence[Tensor]], batch: Sequence[Tensor], device: Any
+    ):
         self._graph = CudaGraph(device)
         self._batch = [tensor.to(device, copy=True) for tensor in batch]
         self._run = run
+        self._outputs: Sequence[Tensor] = ()
 
     def warm_up(self) -> None:
         """Take steps as they are taken when captured.
@@ -44,19 +47,22 @@ class Captured:
         self._graph.capture(self._step)
 
     def _step(self) -> None:
-        self._run(self._batch)
+        self._outputs = self._run(self._batch)
 
-    def __call__(self, tensors: Sequence[Tensor]) -> tuple[()]:
+    def __call__(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Take a step.
 
         Args:
             tensors: as a compiled graph is given them, the batch's last; all others are where they
                 were when the step was captured.
+
+        Returns:
+            What the step returned, in memory that the next call of any graph overwrites.
         """
         for kept, given in zip(self._batch, tensors[-len(self._batch) :], strict=True):
             kept.copy_(given, non_blocking=True)
         self._graph.replay()
-        return ()
+        return self._outputs
 
 
 class CudaGraph:

@@ -133,6 +133,8 @@ class Compiled:
     def compile_from_config(self, config: Config, custom_objects: Any = None) -> None:
         """Compile as a model was whose `get_compile_config` returned this."""
         given = {key: registry.deserialize(value, custom_objects) for key, value in config.items()}
+        if given.get("jit_compile") is False:
+            given["jit_compile"] = "auto"  # for which configs say False, as Keras's do
         self.compile(**given)
         if self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from torchseq.base import islands
+
 
 class Flat:
     """Moves tensors into one buffer, of which they become views; they stay the same objects.
@@ -47,7 +49,12 @@ class Flat:
     def joined(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return tensors of the same sizes as a buffer of this layout."""
         pairs = zip(tensors, self._orders, strict=True)
-        return torch.cat([tensor.permute(order).reshape(-1) for tensor, order in pairs])
+        ordered = [tensor.permute(order) for tensor, order in pairs]
+        if islands.is_tracing():
+            # Copies, which the compiler fuses: without them a graph would hold only while
+            # gradients lie in memory as now, and of some torch thinks otherwise when it compiles.
+            ordered = [tensor.clone(memory_format=torch.contiguous_format) for tensor in ordered]
+        return torch.cat([tensor.reshape(-1) for tensor in ordered])
 
     def views(self, buffer: Tensor) -> list[Tensor]:
         """Return the tensors of a buffer of this layout."""

@@ -92,10 +92,13 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return Inductor's settings for the `mode` and `options` of `torch.compile`."""
     mode = options.get("mode")
     of_mode = optional.late("torch._inductor").list_mode_options(mode) if mode else {}
+    config = optional.late("torch._inductor.config")
+    rounding = "emulate_precision_casts"  # to 16 bits after each operation, as in eager steps
     # The engine knows that sizes are right: no check of them in the hot loop.
     return {
         "size_asserts": False,
         "alignment_asserts": False,
+        **({rounding: True} if hasattr(config, rounding) else {}),  # torch 2.4 has not
         **of_mode,
         **(options.get("options") or {}),
         "triton.cudagraphs": False,  # `engine/captured.py` does it, and knows what stays in place

@@ -120,10 +120,32 @@ class Objective:
         """Add a batch of `size` samples to the mean loss and to the metrics."""
         self.tracker.add(loss, size)
         if self.metrics or self.weighted_metrics:
-            gradless(self._update_metrics, y, y_pred, weight)
+            gradless(self._update_metrics, self.metrics, y, y_pred, weight)
 
-    def _update_metrics(self, y: Tensor | None, y_pred: Any, weight: Tensor | None) -> None:
-        for metric in self.metrics:
+    def update_in_graph(
+        self, loss: Tensor, size: int, y: Tensor | None, y_pred: Any, weight: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Do the same for all but what no graph can hold; return what that needs afterwards."""
+        self.tracker.add(loss, size)
+        inside = [metric for metric in self.metrics if metric.is_compilable]
+        gradless(self._update_metrics, inside, y, y_pred, weight)
+        return () if len(inside) == len(self.metrics) else (y_pred.detach(),)
+
+    def update_after_graph(self, y: Tensor | None, outputs: Sequence[Tensor]) -> None:
+        """Add a batch to what no graph can hold, given what `update_in_graph` returned."""
+        for y_pred in outputs:
+            outside = [metric for metric in self.metrics if not metric.is_compilable]
+            for metric in outside:
+                gradless(metric.update_state, y, y_pred)
+
+    def _update_metrics(
+        self,
+        unweighted: list[Any],
+        y: Tensor | None,
+        y_pred: Any,
+        weight: Tensor | None,
+    ) -> None:
+        for metric in unweighted:
             metric.update_state(y, y_pred)
         for metric in self.weighted_metrics:
             metric.update_state(y, y_pred, weight)

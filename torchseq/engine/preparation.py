@@ -180,6 +180,9 @@ class Preparing(hooks.Hooks):
         first: int = 0,
     ) -> None:
         """Run a train or test step on each batch of the next epoch."""
+        owner = getattr(step, "__self__", None)
+        if isinstance(owner, WholeStep):
+            owner.prepare()  # a callback may have frozen layers between two epochs
         logs = self._results(phase).logs
         size = self.steps_per_execution
         if size == 1:

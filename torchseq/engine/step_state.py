@@ -25,6 +25,7 @@ class StepState:
 
     def __init__(self, step: Step):
         self._step = step
+        self._looks = self._looked_up()
         self._keep([])
 
     def _keep(self, tensors: list[Tensor]) -> None:
@@ -35,13 +36,21 @@ class StepState:
         """Return the tensors of the step, as they are now."""
         raise NotImplementedError
 
-    def step(self, *batch: Any) -> tuple[()]:
-        """Take a step, of which everything is recorded."""
+    def step(self, *batch: Any) -> tuple[Tensor, ...]:
+        """Take a step, of which everything is recorded; return what metrics outside of it need."""
         raise NotImplementedError
 
     def is_valid(self) -> bool:
-        """Tell whether model, optimizer and metrics still have these tensors, in their places."""
-        return _are_same(self.tensors, self._found()) and self._places == _places(self.tensors)
+        """Tell whether the step still has these tensors, in their places, and treats them alike."""
+        if self._looks != self._looked_up() or not _are_same(self.tensors, self._found()):
+            return False
+        return self._places == _places(self.tensors)
+
+    def _looked_up(self) -> list[Any]:
+        """Return what a step looks up, besides tensors, that may change between two fits."""
+        model = self._step.model
+        frozen = [getattr(module, "trainable", True) for module in model.modules()]
+        return [*frozen, *(param.requires_grad for param in model.parameters())]
 
     def refresh(self) -> None:
         """Write the numbers of this step into their tensor."""
@@ -60,10 +69,13 @@ class TestState(StepState):
     def _found(self) -> list[Tensor]:
         return _unique([*self._step.model.parameters(), *_other_tensors(self._step)])
 
-    def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[()]:
+    def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[Tensor, ...]:
         """Update the metrics from one batch."""
-        Step.test(self._step, x, y, weight)
-        return ()
+        model, objective = self._step.model, self._step.objective
+        with torch.no_grad():
+            y_pred = model(x)
+            loss = objective.total_loss(model, y, y_pred, weight)
+            return objective.update_in_graph(loss, len(x), y, y_pred, weight)
 
 
 class TrainState(StepState):
@@ -91,7 +103,10 @@ class TrainState(StepState):
         """Return the weights in one buffer, and each state in one, where that can be."""
         optimizer = self._step.optimizer
         lists = [self._params, *optimizer._slots.values()]
-        if not optimizer.can_be_flat or not all(Flat.fits(tensors) for tensors in lists):
+        is_frozen = any(not param.requires_grad for param in self._params)  # since it was built
+        if is_frozen or not optimizer.can_be_flat:
+            return None
+        if not all(Flat.fits(tensors) for tensors in lists):
             return None
         slots = {name: Flat(tensors) for name, tensors in optimizer._slots.items()}
         return Flat(self._params), slots
@@ -121,6 +136,11 @@ class TrainState(StepState):
                 return False
         return super().is_valid()
 
+    def _looked_up(self) -> list[Any]:
+        weights = self._step.optimizer._weights
+        rules = [rule for weight in weights for rule in (weight.constraint, weight.regularizer)]
+        return [*super()._looked_up(), *rules]  # by identity, unless a user's says otherwise
+
     def refresh(self) -> None:
         numbers = self._step.optimizer.step_numbers()
         self._on_host[: len(numbers)] = numbers
@@ -132,18 +152,21 @@ class TrainState(StepState):
     def end_step(self) -> None:
         self._step.optimizer.count_step()
 
-    def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[()]:
+    def step(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> tuple[Tensor, ...]:
         """Update the weights and the metrics from one batch."""
         model, objective, optimizer = self._step.model, self._step.objective, self._step.optimizer
         leaves, swapped = self._leaves()
         with _reparametrize_module(model, swapped):
             y_pred = model(x)
             loss = objective.total_loss(model, y, y_pred, weight)
-            grads = torch.autograd.grad(optimizer.scale_loss(loss), leaves, allow_unused=True)
+            trained = [leaf for leaf in leaves if leaf.requires_grad]
+            found = iter(
+                torch.autograd.grad(optimizer.scale_loss(loss), trained, allow_unused=True)
+            )
+            grads = [next(found) if leaf.requires_grad else None for leaf in leaves]
             with torch.no_grad():
-                self._update(list(grads))
-                objective.update(loss, len(x), y, y_pred, weight)
-        return ()
+                self._update(grads)
+                return objective.update_in_graph(loss, len(x), y, y_pred, weight)
 
     def _leaves(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return what to differentiate by, and what takes the weights' places in the model."""
@@ -202,6 +225,12 @@ class Saved:
                 raise ValueError(
                     f"{type(module).__name__}.{name} became another tensor; in a compiled step it "
                     "must be written in place, as by `tensor.copy_(...)`"
+                )
+        for metric in (*self._objective.metrics, *self._objective.weighted_metrics):
+            if metric.is_compilable and not metric.states():
+                raise ValueError(
+                    f"the metric {metric.name!r} has no variables; in a compiled step all it keeps "
+                    "must be in what `add_variable` makes"
                 )
 
     def check_device(self, device: torch.device) -> None:

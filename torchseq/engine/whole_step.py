@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq.base import devices
+from torchseq.base import devices, fixed_state
 from torchseq.engine import graphs, jit
 from torchseq.engine.captured import Captured
 from torchseq.engine.objective import Objective
@@ -58,8 +58,12 @@ class WholeStep(Step):
         return type(None), ()
 
     def can_train_with(self, optimizer: Any) -> bool:
-        """Tell whether an optimizer's update can be compiled: those of this package can."""
-        return hasattr(optimizer, "step_from") and not hasattr(optimizer, "inner_optimizer")
+        """Tell whether an optimizer's update can be compiled: those of this package can.
+
+        One with Keras's `update_step` cannot, as it reads the number of steps when it pleases.
+        """
+        is_ours = hasattr(optimizer, "step_from") and not optimizer._is_by_weight
+        return is_ours and not hasattr(optimizer, "inner_optimizer")
 
     def prepare(self) -> None:
         """Look whether model, optimizer and metrics still have the tensors of the graphs."""
@@ -94,8 +98,10 @@ class WholeStep(Step):
     def _run(self, state: StepState, graph: graphs.Compiled, *batch: Tensor | None) -> None:
         state.refresh()
         with torch.no_grad():
-            graph([*state.tensors, *_given(batch)])
+            outputs = graph([*state.tensors, *_given(batch)])
         self.objective.count(len(batch[0]))  # type: ignore[arg-type]
+        if outputs:
+            self.objective.update_after_graph(batch[1], outputs)
 
     def _is_worth(self, key: Any) -> bool:
         """Tell whether a graph is to be made for such batches."""
@@ -115,7 +121,13 @@ class WholeStep(Step):
         saved = Saved(self, state.tensors)  # not the batch: it may be the user's read-only memory
         try:
             state.refresh()
-            graph = self._graph(state, saved, batch)
+            with fixed_state.fixed_state():
+                graph = self._graph(state, saved, batch)
+        except fixed_state.NewState:  # of a metric, made by its first batch
+            saved.restore()
+            eagerly(*batch)
+            self.prepare()
+            return
         except Exception as error:
             saved.restore()
             eagerly(*batch)  # raises again what is the user's to know

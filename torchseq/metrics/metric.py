@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import arguments, dtypes, naming, registry, settings
+from torchseq.base import arguments, dtypes, fixed_state, naming, registry, settings
 from torchseq.base.types import Config
 from torchseq.base.variable import Variable, as_tensor
 from torchseq.metrics import merging
@@ -48,6 +48,7 @@ class Metric(Stateless, nn.Module):
     """
 
     direction: str | None = None
+    is_compilable = True  # all that `update_state` changes are the variables, in place
     has_weights = False  # a model that has it as an attribute does not take its state for weights
 
     def __init__(self, dtype: Any = None, name: str | None = None):
@@ -91,6 +92,7 @@ class Metric(Stateless, nn.Module):
                 f"{type(self).__name__}: `super().__init__()` must run first in `__init__`; it "
                 "has not. Call it before `add_variable`."
             )
+        fixed_state.may_be_made()
         if aggregation in ("none", None):
             aggregation = "only_first_replica"
         arguments.one_of(self, "aggregation", aggregation, merging.AGGREGATIONS)

@@ -40,6 +40,8 @@ class TorchMetric(Metric):
     Source: torchmetrics.Metric.
     """
 
+    is_compilable = False  # they bind new tensors to their attributes, and look at values
+
     def __init__(self, metric: nn.Module, name: str | None = None):
         super().__init__(name=name or naming.to_snake_case(type(metric).__name__))
         self.metric = metric

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchseq.base import fixed_state
 from torchseq.base.variable import Variable
 
 
@@ -90,6 +91,11 @@ class HostNumber:
     @property
     def tensor(self) -> Tensor:
         """The number as a tensor; what is written to it counts."""
+        if fixed_state.is_fixed():
+            raise ValueError(
+                "the optimizer's `update` reads a number that changes from step to step, such as "
+                "`iterations`, which a graph would not see; return what it needs from `numbers`"
+            )
         if self._is_ahead:
             self._tensor.fill_(self.number)
             self._version = self._tensor._version
