@@ -71,8 +71,17 @@ def masked() -> list[Any]:
     ]
 
 
+def spectral() -> list[Any]:
+    """A layer that writes a weight in its forward pass."""
+    return [
+        layers.SpectralNormalization(layers.Dense(6)),
+        layers.Dense(3, activation="softmax"),
+    ]
+
+
 MODELS = {
     "mlp": mlp,
+    "spectral": spectral,
     "deep": deep,
     "images": images,
     "gru": sequences(layers.GRU),

@@ -58,6 +58,10 @@ class StepState:
     def end_step(self) -> None:
         """Count a step that was recorded, as far as the recording did not."""
 
+    def give_up_buffer(self) -> bool:
+        """Treat weights one by one from now on; return whether they were not before."""
+        return False
+
 
 class TestState(StepState):
     """The state of a test step."""
@@ -135,6 +139,13 @@ class TrainState(StepState):
             if not _are_same(kept, now) or not all(flat.is_valid() for flat in flats):
                 return False
         return super().is_valid()
+
+    def give_up_buffer(self) -> bool:
+        if self._flat is None:
+            return False
+        self._flat = None
+        self._keep(self._found())
+        return True
 
     def _looked_up(self) -> list[Any]:
         weights = self._step.optimizer._weights

@@ -70,7 +70,10 @@ class WholeStep(Step):
         for name, state in list(self._states.items()):
             if not state.is_valid():
                 del self._states[name]
-                self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != name}
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != name}
 
     def train(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
         """Update the weights and the metrics from one batch."""
@@ -130,6 +133,12 @@ class WholeStep(Step):
             return
         except Exception as error:
             saved.restore()
+            # Weights in one buffer share a count of writes: a layer that writes one seems to have
+            # written them all, and torch refuses the backward pass.
+            if state.give_up_buffer():
+                self._forget(key[0])
+                self._record(key, kind, eagerly, *batch)
+                return
             eagerly(*batch)  # raises again what is the user's to know
             self._give_up(error)
             return
