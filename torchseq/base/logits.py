@@ -33,3 +33,15 @@ def recall(output: torch.Tensor, activation: str) -> torch.Tensor | None:
         return None
     logits: torch.Tensor = note[1]
     return logits
+
+
+def rows_of(output: torch.Tensor, rows: slice) -> torch.Tensor:
+    """Return some rows of an output, with what is noted on it: logits, and the mask of steps."""
+    part = output[rows]
+    note = getattr(output, "_torchseq_logits", None)
+    if note is not None and recall(output, note[0]) is not None:
+        remember(part, note[1][rows], note[0])
+    mask = getattr(output, "_keras_mask", None)
+    if mask is not None:
+        part._keras_mask = mask[rows]  # type: ignore[attr-defined]
+    return part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,25 +67,28 @@ class Evaluating(Preparing):
         batches.source.restart()
         callbacks.on_test_begin({})
         measured.reset()
+        # Nothing of the user's runs between the steps.
+        is_alone = type(step) is Step and not callbacks.watches_batches("test")
         try:
-            with _undisturbed(step, callbacks), mode(self, False):  # type: ignore[arg-type]
-                self._run("test", batches, step.test, callbacks, lambda: self.stop_evaluating)
+            with mode(self, False), _undisturbed() if is_alone else nullcontext():  # type: ignore[arg-type]
+                self._test_all(batches, step, callbacks, is_alone)
         finally:
             batches.close()
         results: dict[str, Any] = measured.read()
         callbacks.on_test_end(results)
         return results
 
+    def _test_all(self, batches: Epochs, step: Step, callbacks: Any, is_alone: bool) -> None:
+        test, stride = step.test, 1
+        if is_alone and self.steps_per_execution == 1 and batches.steps is None:
+            stride, batch_size = self._join_batches(batches.source)
+            if stride > 1:
+                test = partial(step.test_joined, batch_size=batch_size)
+        self._run("test", batches, test, callbacks, lambda: self.stop_evaluating, stride=stride)
+
 
 @contextmanager
-def _undisturbed(step: Step, callbacks: Any) -> Iterator[None]:
-    """Do once for all steps what can be, where nothing of the user's runs between them."""
-    if type(step) is not Step:
-        yield
-        return
-    is_watched = callbacks.watches_batches("test")
-    with (
-        nullcontext() if is_watched else torch.no_grad(),
-        products.constant_weights(not is_watched),
-    ):
+def _undisturbed() -> Iterator[None]:
+    """Do once for all steps what can be."""
+    with torch.no_grad(), products.constant_weights():
         yield

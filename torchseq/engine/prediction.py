@@ -11,7 +11,6 @@ from torch import Tensor
 
 from torchseq.base import arguments, products
 from torchseq.base.modes import mode
-from torchseq.base.types import Shape
 from torchseq.data.arrays import ArraySource
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.epochs import Epochs
@@ -22,7 +21,6 @@ from torchseq.engine.loop import run_batches, run_groups
 from torchseq.engine.preparation import Preparing
 
 _DEFAULT_BATCH_SIZE = 32
-_WORTH_JOINING = 4  # batches; to look at all layers takes as long as one
 
 
 class Predicting(Preparing):
@@ -106,20 +104,13 @@ class Predicting(Preparing):
 
     def _joining(self, source: Source) -> tuple[int, Callable[..., Any]]:
         """Have the source join batches; return how many go as one, and what computes them."""
-        if not isinstance(source, ArraySource) or source.num_batches < _WORTH_JOINING:
-            return 1, self._outputs_of
-        batch_size = source.batch_size
-        count = source.join_batches(self._most_at_once(tuple(source.x.shape[1:])))
+        count, batch_size = self._join_batches(source)
 
         def outputs_of(inputs: Tensor) -> Any:
             with products.joined(max(len(inputs) // batch_size, 1)):
                 return self._outputs_of(inputs)
 
         return count, self._outputs_of if count == 1 else outputs_of
-
-    def _most_at_once(self, sample_shape: Shape) -> int:
-        """Return how many samples may be computed together; 0 if each batch is to stay one."""
-        return 0
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs of one batch as a NumPy array."""

@@ -11,8 +11,10 @@ import torch
 
 from torchseq.base import arguments, devices
 from torchseq.base.modes import mode
+from torchseq.base.types import Shape
 from torchseq.callbacks import CallbackList
 from torchseq.data.adapters import source_for, steps_name
+from torchseq.data.arrays import ArraySource
 from torchseq.data.epochs import Epochs
 from torchseq.data.source import Batch, Source
 from torchseq.distribution.runs import Run, current, whole_state, whole_weights
@@ -23,6 +25,8 @@ from torchseq.engine.loop import run_batches, run_groups
 from torchseq.engine.objective import Objective
 from torchseq.engine.step import Step
 from torchseq.engine.whole_step import WholeStep
+
+_WORTH_JOINING = 4  # batches; to look at all layers takes as long as one
 
 
 class Preparing(hooks.Hooks):
@@ -147,6 +151,17 @@ class Preparing(hooks.Hooks):
         step.optimizer = self.optimizer
         return step.train
 
+    def _join_batches(self, source: Source) -> tuple[int, int]:
+        """Have a source join batches, and return how many go as one and how large each is."""
+        if not isinstance(source, ArraySource) or source.num_batches < _WORTH_JOINING:
+            return 1, 1
+        most = self._most_at_once(tuple(source.x.shape[1:]))
+        return source.join_batches(most), source.batch_size
+
+    def _most_at_once(self, sample_shape: Shape) -> int:
+        """Return how many samples may be computed together; 0 if each batch is to stay one."""
+        return 0
+
     def _callbacks(
         self,
         callbacks: Any,
@@ -178,15 +193,19 @@ class Preparing(hooks.Hooks):
         callbacks: Any,
         should_stop: Callable[[], bool],
         first: int = 0,
+        stride: int = 1,
     ) -> None:
-        """Run a train or test step on each batch of the next epoch."""
+        """Run a train or test step on each batch of the next epoch.
+
+        `stride` is how many batches the source yields as one.
+        """
         owner = getattr(step, "__self__", None)
         if isinstance(owner, WholeStep):
             owner.prepare()  # a callback may have frozen layers between two epochs
         logs = self._results(phase).logs
         size = self.steps_per_execution
         if size == 1:
-            run_batches(phase, batches.epoch(), step, callbacks, logs, should_stop, first)
+            run_batches(phase, batches.epoch(), step, callbacks, logs, should_stop, first, stride)
             return
         several = _several(phase, step)
         run_groups(phase, batches.epoch(), several, callbacks, logs, should_stop, first, size)

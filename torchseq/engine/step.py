@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchseq.base import logits, products
 from torchseq.base.modes import gradless
 from torchseq.engine.objective import Objective
 
@@ -38,7 +39,21 @@ class Step:
         """Update the metrics from one batch."""
         gradless(self._test, x, y, weight)  # in inference mode losses could not see the logits
 
+    def test_joined(
+        self, x: Tensor, y: Tensor | None, weight: Tensor | None, batch_size: int
+    ) -> None:
+        """Update the metrics from one batch after another, whose outputs are computed as one."""
+        with products.joined(max(len(x) // batch_size, 1)):
+            y_pred = gradless(self.model, x)
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            part = logits.rows_of(y_pred, rows)
+            given = [None if each is None else each[rows] for each in (y, weight)]
+            gradless(self._measure, len(part), part, *given)
+
     def _test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
-        y_pred = self.model(x)
+        self._measure(x.shape[0], self.model(x), y, weight)
+
+    def _measure(self, size: int, y_pred: Any, y: Tensor | None, weight: Tensor | None) -> None:
         loss = self.objective.total_loss(self.model, y, y_pred, weight)
-        self.objective.update(loss, x.shape[0], y, y_pred, weight)
+        self.objective.update(loss, size, y, y_pred, weight)
