@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -159,8 +160,30 @@ def test_kept_weights_are_kept_until_they_change(counted: Counted, rng: Rng) -> 
         np.testing.assert_allclose(products.linear(inputs, weight, None), 2 * first, 1e-6)
         weight.data = weight.data / 2
         np.testing.assert_allclose(products.linear(inputs, weight, None), first, 1e-6)
-    assert products._packs is None
+    assert products._run.packs is None
     assert counted.count == 4
+
+
+@torch.no_grad()
+def test_threads_keep_weights_apart(counted: Counted, rng: Rng) -> None:
+    inputs, weight = drawn(rng, 8, 16), drawn(rng, 4, 16)
+    inside, outside = threading.Event(), threading.Event()
+
+    def keeps() -> None:
+        with torch.no_grad(), products.constant_weights():
+            products.linear(inputs, weight, None)
+            inside.set()
+            outside.wait(10)
+
+    thread = threading.Thread(target=keeps)
+    thread.start()
+    inside.wait(10)
+    with products.constant_weights():
+        assert products._run.packs == {}
+        outside.set()
+        thread.join()
+        assert products._run.packs == {}
+    assert products._run.packs is None
 
 
 def test_a_dense_layer_is_the_same_by_both(counted: Counted, rng: Rng) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     is_traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if is_traced or islands.is_tracing():  # graphs choose for themselves
         return functional.linear(inputs, weight, bias)
-    size = inputs.numel() * weight.shape[0] // _num_joined
+    size = inputs.numel() * weight.shape[0] // _run.num_joined
     if size < LEAST or not _serves(inputs, weight):
         return functional.linear(inputs, weight, bias)
     if not torch.is_grad_enabled() or not (inputs.requires_grad or weight.requires_grad):
@@ -47,38 +48,43 @@ def constant_weights(are_constant: bool = True) -> Iterator[None]:
     Args:
         are_constant: whether nothing writes to weights meanwhile; without it nothing is kept.
     """
-    global _packs
-    before, _packs = _packs, {} if are_constant else None
+    before, _run.packs = _run.packs, {} if are_constant else None
     try:
         yield
     finally:
-        _packs = before
+        _run.packs = before
 
 
 @contextmanager
 def joined(num_batches: int) -> Iterator[None]:
     """Compute products of several batches where those of one would be: their bits are the same."""
-    global _num_joined
-    before, _num_joined = _num_joined, num_batches
+    before, _run.num_joined = _run.num_joined, num_batches
     try:
         yield
     finally:
-        _num_joined = before
+        _run.num_joined = before
 
 
-_packs: dict[int, tuple[tuple[Any, ...], Tensor]] | None = None
-_num_joined = 1
+class _Run(threading.local):
+    """What a thread is at: each may run a model of its own."""
+
+    packs: dict[int, tuple[tuple[Any, ...], Tensor]] | None = None
+    num_joined = 1
+
+
+_run = _Run()
 
 
 def _packed(weight: Tensor, num_rows: int) -> Tensor:
     """Return the weight as the product takes it."""
-    if _packs is None or weight.is_inference():
+    packs = _run.packs
+    if packs is None or weight.is_inference():
         return weight
     state = (weight, weight._version, weight.data_ptr())
-    kept = _packs.get(id(weight))
+    kept = packs.get(id(weight))
     if kept is None or kept[0][0] is not weight or kept[0][1:] != state[1:]:
         packed = torch.ops.mkldnn._reorder_linear_weight.default(weight.detach(), num_rows)
-        kept = _packs[id(weight)] = state, packed
+        kept = packs[id(weight)] = state, packed
     return kept[1]
 
 
