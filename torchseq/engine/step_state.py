@@ -14,6 +14,7 @@ from torchseq.engine.flat import Flat
 from torchseq.engine.step import Step
 from torchseq.optimizers import state
 
+_MOST_FLAT = 2**17  # weights; to put gradients of more into one buffer takes longer than it saves
 _MOST_NUMBERS = 8  # that an optimizer has in a step
 
 
@@ -85,8 +86,8 @@ class TestState(StepState):
 class TrainState(StepState):
     """The state of a training step.
 
-    Where the optimizer treats each entry alike, all weights lie in one buffer and so does each of
-    its states: their update is one kernel, however many they are.
+    Where the optimizer treats each entry alike, all weights of a small model lie in one buffer and
+    so does each of its states: their update is one kernel, however many they are.
     """
 
     def __init__(self, step: Step):
@@ -109,6 +110,8 @@ class TrainState(StepState):
         lists = [self._params, *optimizer._slots.values()]
         is_frozen = any(not param.requires_grad for param in self._params)  # since it was built
         if is_frozen or not optimizer.can_be_flat:
+            return None
+        if sum(param.numel() for param in self._params) > _MOST_FLAT:
             return None
         if not all(Flat.fits(tensors) for tensors in lists):
             return None
