@@ -208,3 +208,10 @@ def test_a_dense_layer_is_the_same_by_both(counted: Counted, rng: Rng) -> None:
     model.layers[0].linear.register_forward_hook(lambda *given: seen.append(1))
     model(torch.from_numpy(x))
     assert seen == [1]
+
+
+def test_a_bias_learns_while_its_kernel_is_frozen(counted: Counted, rng: Rng) -> None:
+    weight, bias = drawn(rng, 3, 5), drawn(rng, 3).requires_grad_()
+    (grad,) = torch.autograd.grad(products.linear(drawn(rng, 4, 5), weight, bias).sum(), bias)
+    assert torch.equal(grad, torch.full((3,), 4.0))
+    assert counted.count == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import torchseq
 from torchseq import callbacks, layers
+from torchseq.base import logits, products
 from torchseq.engine import prediction
 from torchseq.engine.step import Step
 
@@ -87,13 +89,13 @@ def test_batches_go_as_one_with_the_same_bits(make: Any, count: int, sizes: list
     np.testing.assert_array_equal(together, model.predict(stream, verbose=0))
 
 
-def test_how_many_go_as_one_is_bounded() -> None:
+def test_how_many_go_as_one_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     def most(*stack: Any) -> int:
         model = torchseq.Sequential(stack)
-        model.eval()
         return model._most_at_once(model.input_shape[1:])
 
     dense = layers.Dense
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert most(torchseq.Input((4,)), dense(8)) == 1024
     assert most(torchseq.Input((4,)), dense(2048), dense(1)) == 128
     assert most(torchseq.Input((4096,)), dense(1)) == 64
@@ -101,24 +103,54 @@ def test_how_many_go_as_one_is_bounded() -> None:
     assert most(torchseq.Input((4,)), inner, dense(1)) == 128
     stack = torchseq.Sequential([dense(4)])
     assert most(torchseq.Input((3, 4)), layers.TimeDistributed(stack)) == 0
-    assert most(torchseq.Input((4,)), layers.Lambda(lambda x: x)) == 0
-    assert most(torchseq.Input((4,)), dense(2, activation=lambda x: x - x.mean())) == 0
-    assert most(torchseq.Input((4,)), nn.Linear(4, 4)) == 0
-    assert most(torchseq.Input(batch_shape=(32, 3, 4)), layers.LSTM(2, stateful=True)) == 0
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert most(torchseq.Input((4,)), dense(2048), dense(1)) == 16
 
-    class Own(layers.Layer):
-        def call(self, inputs: Tensor) -> Tensor:
-            return inputs - inputs.mean(0)
 
-    assert most(torchseq.Input((4,)), Own()) == 0
+class Own(layers.Layer):
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs - inputs.mean(0)
 
+
+class Callable:
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return inputs - inputs.mean(0)
+
+
+MIXING = {
+    "lambda": lambda: layers.Lambda(lambda x: x),
+    "activation of a user": lambda: layers.Dense(2, activation=lambda x: x - x.mean()),
+    "partial": lambda: layers.Dense(2, activation=partial(torch.softmax, dim=0)),
+    "callable": lambda: layers.Activation(Callable()),
+    "module": lambda: layers.Activation(nn.Softmax(dim=0)),
+    "of torch": lambda: layers.Activation(torch.flipud),
+    "torch module": lambda: nn.Linear(4, 4),
+    "stateful": lambda: layers.LSTM(2, stateful=True),
+    "own layer": Own,
+    "softmax": lambda: layers.Softmax(axis=0),
+    "softmax from the end": lambda: layers.Softmax(axis=-2),
+    "unit normalization": lambda: layers.UnitNormalization(axis=0),
+    "layer normalization": lambda: layers.LayerNormalization(axis=[0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_layers_that_may_mix_samples_get_batches_apart(name: str, sizes: list[int]) -> None:
+    shape = (32, 3, 4) if name == "stateful" else (32, 4)
+    model = torchseq.Sequential([torchseq.Input(batch_shape=shape), MIXING[name]()])
+    model.predict(np.random.default_rng(0).normal(size=(320, *shape[1:])), verbose=0)
+    assert set(sizes) == {32}
+
+
+def test_users_models_and_hooks_get_batches_apart(sizes: list[int]) -> None:
     class OwnModel(torchseq.Sequential):
         pass
 
-    assert OwnModel([torchseq.Input((4,)), dense(1)])._most_at_once((4,)) == 0
-    hooked = torchseq.Sequential([torchseq.Input((4,)), dense(1)])
+    OwnModel([torchseq.Input((4,)), layers.Dense(1)]).predict(rows(320), verbose=0)
+    hooked = network()
     hooked.layers[0].linear.register_forward_hook(lambda *given: None)
-    assert hooked._most_at_once((4,)) == 0
+    hooked.predict(rows(320), verbose=0)
+    assert set(sizes) == {32}
 
 
 class Watching(callbacks.Callback):
@@ -206,3 +238,60 @@ def test_validation_joins_batches_while_nobody_watches(joined_steps: list[int]) 
     model.layers[0].register_forward_hook(lambda *given: None)
     model.fit(x, y, **options)
     assert joined_steps == [320, 320]
+
+
+class OnceAtATime(torchseq.metrics.Metric):
+    """A metric that each batch changes as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__(name="largest")
+        self.total = self.add_variable((), "zeros", name="total")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.total.assign(self.total + y_pred.max())
+
+    def result(self) -> Any:
+        return self.total.value
+
+
+def test_batches_joined_once_part_again() -> None:
+    class Groups(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.steps_per_execution = 2
+
+    model = network()
+    model.compile("sgd", "mse", metrics=[OnceAtATime()], run_eagerly=True)
+    model.optimizer.learning_rate = 0.0
+    x, y = rows(320), rows(320)[:, :3]
+    values = model.fit(
+        x, y, epochs=2, verbose=0, validation_data=(x, y), callbacks=[Groups()]
+    ).history["val_largest"]
+    assert values[0] == values[1]
+
+
+def test_several_outputs_are_cut_alike() -> None:
+    model = torchseq.Sequential([torchseq.Input((5, 4)), layers.LSTM(3, return_state=True)])
+
+    parts = [torch.rand(64, 3), torch.rand(64, 3)]
+    cut = logits.rows_of({"a": parts, "b": tuple(parts)}, slice(32, 64))
+    assert torch.equal(cut["a"][1], parts[1][32:])
+    assert isinstance(cut["b"], tuple)
+    assert len(model.predict(np.zeros((320, 5, 4)), verbose=0)) == 3
+
+
+def test_weights_that_compiled_steps_write_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_is_amd_with_avx512", lambda: True)
+    monkeypatch.setattr(products, "LEAST", 0)
+    model = torchseq.Sequential([torchseq.Input((4,)), layers.Dense(3)])
+    model.compile("sgd", "mse", jit_compile={"backend": "eager"})
+    x, y = torch.ones(32, 4), torch.zeros(32, 3)
+    model.train_on_batch(x, y)
+    with products.constant_weights(), torch.no_grad():
+        model.eval()
+        before = model(x)
+        model.train_on_batch(x, y)
+        model.eval()
+        linear = model.layers[0].linear
+        expected = torch.nn.functional.linear(x, linear.weight, linear.bias)
+        torch.testing.assert_close(model(x), expected)
+        assert not torch.allclose(before, expected)

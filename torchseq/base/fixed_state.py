@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_is_fixed = False
+
+class _Here(threading.local):
+    """What holds in a thread: others may make state while a step is compiled in this one."""
+
+    is_fixed = False
+
+
+_here = _Here()
 
 
 class NewState(Exception):
@@ -15,17 +23,16 @@ class NewState(Exception):
 @contextmanager
 def fixed_state() -> Iterator[None]:
     """Have nothing made that outlives the step inside."""
-    global _is_fixed
-    before, _is_fixed = _is_fixed, True
+    before, _here.is_fixed = _here.is_fixed, True
     try:
         yield
     finally:
-        _is_fixed = before
+        _here.is_fixed = before
 
 
 def is_fixed() -> bool:
     """Tell whether a step becomes a graph."""
-    return _is_fixed
+    return _here.is_fixed
 
 
 def may_be_made() -> None:
@@ -34,5 +41,5 @@ def may_be_made() -> None:
     Raises:
         NewState: inside of `fixed_state`.
     """
-    if _is_fixed:
+    if _here.is_fixed:
         raise NewState

@@ -12,6 +12,8 @@ and get no note.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 
@@ -35,13 +37,17 @@ def recall(output: torch.Tensor, activation: str) -> torch.Tensor | None:
     return logits
 
 
-def rows_of(output: torch.Tensor, rows: slice) -> torch.Tensor:
-    """Return some rows of an output, with what is noted on it: logits, and the mask of steps."""
+def rows_of(output: Any, rows: slice) -> Any:
+    """Return some rows of outputs, with what is noted on them: logits, and the mask of steps."""
+    if isinstance(output, dict):
+        return {key: rows_of(each, rows) for key, each in output.items()}
+    if isinstance(output, tuple | list):
+        return type(output)([rows_of(each, rows) for each in output])
     part = output[rows]
     note = getattr(output, "_torchseq_logits", None)
     if note is not None and recall(output, note[0]) is not None:
         remember(part, note[1][rows], note[0])
     mask = getattr(output, "_keras_mask", None)
     if mask is not None:
-        part._keras_mask = mask[rows]  # type: ignore[attr-defined]
+        part._keras_mask = mask[rows]
     return part

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from torchseq.base import islands
@@ -34,7 +34,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     size = inputs.numel() * weight.shape[0] // _run.num_joined
     if size < LEAST or not _serves(inputs, weight):
         return functional.linear(inputs, weight, bias)
-    if not torch.is_grad_enabled() or not (inputs.requires_grad or weight.requires_grad):
+    if not torch.is_grad_enabled() or not _has_gradient(inputs, weight, bias):
         return product(inputs, _packed(weight, inputs.numel() // weight.shape[1]), bias)
     if size < _LEAST_IN_TRAINING:
         return functional.linear(inputs, weight, bias)
@@ -65,6 +65,12 @@ def joined(num_batches: int) -> Iterator[None]:
         _run.num_joined = before
 
 
+def forget_packs() -> None:
+    """Take weights for changed: a compiled step's writes are in no tensor's count of writes."""
+    if _run.packs:
+        _run.packs.clear()
+
+
 class _Run(threading.local):
     """What a thread is at: each may run a model of its own."""
 
@@ -88,6 +94,13 @@ def _packed(weight: Tensor, num_rows: int) -> Tensor:
     return kept[1]
 
 
+def _has_gradient(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Tell whether anything wants a gradient; the bias may, of a kernel that is frozen."""
+    if inputs.requires_grad or weight.requires_grad:
+        return True
+    return bias is not None and bias.requires_grad
+
+
 def is_faster_by_onednn() -> bool:
     """Tell whether oneDNN's large products are faster than MKL's on this machine."""
     return _is_amd_with_avx512() and torch._C._get_mkldnn_enabled()
@@ -97,6 +110,7 @@ def _serves(inputs: Tensor, weight: Tensor) -> bool:
     return (
         is_faster_by_onednn()
         and type(inputs) is Tensor
+        and type(weight) in (Tensor, nn.Parameter)
         and inputs.dtype is torch.float32
         and weight.dtype is torch.float32
         and inputs.device.type == "cpu"

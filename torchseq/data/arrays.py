@@ -112,8 +112,8 @@ class ArraySource(Source):
         Only batches of a size that matrix kernels cut into whole blocks of rows, and not the uneven
         one at the end: so each row goes through the same instructions as in a batch of its own.
         """
-        if self.batch_size % _ROWS_OF_A_BLOCK == 0:
-            self._num_joined = max(most // self.batch_size, 1)
+        is_even = self.batch_size % _ROWS_OF_A_BLOCK == 0
+        self._num_joined = max(most // self.batch_size, 1) if is_even else 1
         return self._num_joined
 
     def example(self) -> Batch:

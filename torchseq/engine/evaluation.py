@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -67,10 +66,9 @@ class Evaluating(Preparing):
         batches.source.restart()
         callbacks.on_test_begin({})
         measured.reset()
-        # Nothing of the user's runs between the steps.
         is_alone = type(step) is Step and not callbacks.watches_batches("test")
         try:
-            with mode(self, False), _undisturbed() if is_alone else nullcontext():  # type: ignore[arg-type]
+            with mode(self, False), torch.no_grad() if is_alone else nullcontext():  # type: ignore[arg-type]
                 self._test_all(batches, step, callbacks, is_alone)
         finally:
             batches.close()
@@ -79,16 +77,11 @@ class Evaluating(Preparing):
         return results
 
     def _test_all(self, batches: Epochs, step: Step, callbacks: Any, is_alone: bool) -> None:
+        is_alone = is_alone and self._runs_known_code(batches)
         test, stride = step.test, 1
-        if is_alone and self.steps_per_execution == 1 and batches.steps is None:
-            stride, batch_size = self._join_batches(batches.source)
+        if is_alone:
+            stride, batch_size = self._join_batches(batches)
             if stride > 1:
                 test = partial(step.test_joined, batch_size=batch_size)
-        self._run("test", batches, test, callbacks, lambda: self.stop_evaluating, stride=stride)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Do once for all steps what can be."""
-    with torch.no_grad(), products.constant_weights():
-        yield
+        with products.constant_weights(is_alone):
+            self._run("test", batches, test, callbacks, lambda: self.stop_evaluating, stride=stride)

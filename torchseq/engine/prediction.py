@@ -14,7 +14,7 @@ from torchseq.base.modes import mode
 from torchseq.data.arrays import ArraySource
 from torchseq.data.conversion import move, to_tensor
 from torchseq.data.epochs import Epochs
-from torchseq.data.source import Batch, Source
+from torchseq.data.source import Batch
 from torchseq.distribution.runs import current, whole_weights
 from torchseq.engine import gather, hooks
 from torchseq.engine.loop import run_batches, run_groups
@@ -92,9 +92,12 @@ class Predicting(Preparing):
 
         size, stride = self.steps_per_execution, 1
         has_own = hooks.overrides(self, hooks.PREDICTION)
-        is_alone = not has_own and not callbacks.watches_batches("predict")
-        if is_alone and run is None and size == 1 and batches.steps is None:
-            stride, outputs_of = self._joining(batches.source)
+        is_watched = has_own or run is not None or callbacks.watches_batches("predict")
+        is_alone = (
+            not is_watched and isinstance(batches.source, ArraySource) and self._is_indifferent()
+        )
+        if is_alone:
+            stride, outputs_of = self._joining(batches)
         rest = (callbacks, logs, should_stop, 0)
         with products.constant_weights(is_alone):
             if size == 1:
@@ -102,9 +105,9 @@ class Predicting(Preparing):
             else:
                 run_groups("predict", batches.epoch(), several, *rest, size)
 
-    def _joining(self, source: Source) -> tuple[int, Callable[..., Any]]:
+    def _joining(self, batches: Epochs) -> tuple[int, Callable[..., Any]]:
         """Have the source join batches; return how many go as one, and what computes them."""
-        count, batch_size = self._join_batches(source)
+        count, batch_size = self._join_batches(batches)
 
         def outputs_of(inputs: Tensor) -> Any:
             with products.joined(max(len(inputs) // batch_size, 1)):

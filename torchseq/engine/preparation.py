@@ -151,16 +151,27 @@ class Preparing(hooks.Hooks):
         step.optimizer = self.optimizer
         return step.train
 
-    def _join_batches(self, source: Source) -> tuple[int, int]:
-        """Have a source join batches, and return how many go as one and how large each is."""
-        if not isinstance(source, ArraySource) or source.num_batches < _WORTH_JOINING:
-            return 1, 1
-        most = self._most_at_once(tuple(source.x.shape[1:]))
-        return source.join_batches(most), source.batch_size
+    # Several batches as one, where nothing of the user's runs between them or in the layers.
+
+    def _runs_known_code(self, batches: Epochs) -> bool:
+        """Tell whether nothing but the steps runs, on data in memory, if no callback watches."""
+        return isinstance(batches.source, ArraySource) and self._is_indifferent()
+
+    def _is_indifferent(self) -> bool:
+        """Tell whether outputs depend on each sample alone, by code that changes no weight."""
+        return False
 
     def _most_at_once(self, sample_shape: Shape) -> int:
-        """Return how many samples may be computed together; 0 if each batch is to stay one."""
+        """Return how many samples may then be computed together."""
         return 0
+
+    def _join_batches(self, batches: Epochs) -> tuple[int, int]:
+        """Have arrays join batches, and return how many go as one and how large each is."""
+        source: Any = batches.source
+        most, size = 0, self.steps_per_execution
+        if source.num_batches >= _WORTH_JOINING and batches.steps is None and size == 1:
+            most = self._most_at_once(tuple(source.x.shape[1:]))
+        return source.join_batches(most), source.batch_size
 
     def _callbacks(
         self,
@@ -204,6 +215,8 @@ class Preparing(hooks.Hooks):
             owner.prepare()  # a callback may have frozen layers between two epochs
         logs = self._results(phase).logs
         size = self.steps_per_execution
+        if isinstance(batches.source, ArraySource) and stride == 1:
+            batches.source.join_batches(0)  # an epoch before may have joined them
         if size == 1:
             run_batches(phase, batches.epoch(), step, callbacks, logs, should_stop, first, stride)
             return

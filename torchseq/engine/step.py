@@ -49,7 +49,7 @@ class Step:
             rows = slice(start, start + batch_size)
             part = logits.rows_of(y_pred, rows)
             given = [None if each is None else each[rows] for each in (y, weight)]
-            gradless(self._measure, len(part), part, *given)
+            gradless(self._measure, len(x[rows]), part, *given)
 
     def _test(self, x: Tensor, y: Tensor | None, weight: Tensor | None) -> None:
         self._measure(x.shape[0], self.model(x), y, weight)

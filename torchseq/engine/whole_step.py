@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq.base import devices, fixed_state
+from torchseq.base import devices, fixed_state, products
 from torchseq.engine import graphs, jit
 from torchseq.engine.captured import Captured
 from torchseq.engine.objective import Objective
@@ -102,6 +102,7 @@ class WholeStep(Step):
         state.refresh()
         with torch.no_grad():
             outputs = graph([*state.tensors, *_given(batch)])
+        products.forget_packs()
         self.objective.count(len(batch[0]))  # type: ignore[arg-type]
         if outputs:
             self.objective.update_after_graph(batch[1], outputs)

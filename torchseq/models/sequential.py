@@ -299,8 +299,11 @@ class Sequential(Model):
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
+    def _is_indifferent(self) -> bool:
+        return type(self) is Sequential and together.is_indifferent(self)
+
     def _most_at_once(self, sample_shape: Shape) -> int:
-        return together.most_at_once(self, sample_shape) if type(self) is Sequential else 0
+        return together.most_at_once(self, sample_shape)
 
     def _flow_shapes(self) -> tuple[Any, Any]:
         if not self.built or self._flow is None:

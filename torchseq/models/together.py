@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from torchseq.base.module_hooks import has_hooks
@@ -20,24 +21,36 @@ from torchseq.layers.alike import treats_samples_alike
 _MOST = 1024
 _MOST_BYTES = 1 << 20  # about what a core's second cache holds
 _BYTES_OF_AN_ENTRY = 4
+# With more entries torch shares an operation among threads, and where a share ends, entries that
+# fill no vector go through other instructions: `sigmoid` rounds otherwise there.
+_MOST_ENTRIES_OF_A_THREAD = 32768
+
+
+def is_indifferent(model: Any) -> bool:
+    """Tell whether a model gives each sample the same, whatever comes with it, by known code alone.
+
+    Args:
+        model: a Sequential in evaluation mode.
+    """
+    parts = list(model.modules())
+    return not any(map(has_hooks, parts)) and all(map(_is_indifferent, parts[1:]))
 
 
 def most_at_once(model: Any, sample_shape: Shape) -> int:
-    """Return the number of samples; 0 if batches must stay as they are.
+    """Return how many samples there may be.
 
     Args:
-        model: a Sequential in evaluation mode, built.
+        model: a Sequential, built.
         sample_shape: of an input sample.
     """
-    parts = list(model.modules())
-    if any(map(has_hooks, parts)) or not all(_is_indifferent(part) for part in parts[1:]):
-        return 0
     widest = max(_sizes(model, (None, *sample_shape)))
-    return int(min(_MOST, _MOST_BYTES // (_BYTES_OF_AN_ENTRY * max(widest, 1))))
+    entries = _MOST_BYTES // _BYTES_OF_AN_ENTRY
+    if torch.get_num_threads() > 1:
+        entries = min(entries, _MOST_ENTRIES_OF_A_THREAD)
+    return int(min(_MOST, entries // max(widest, 1)))
 
 
 def _is_indifferent(part: nn.Module) -> bool:
-    """Tell whether a module in a model gives each sample the same, whatever comes with it."""
     if isinstance(part, Layer):
         return treats_samples_alike(part)
     return type(part).__module__.startswith(("torchseq.", "torch.nn."))
