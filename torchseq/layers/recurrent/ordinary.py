@@ -67,7 +67,9 @@ class _CellLayer(RNN):
             sequences = sequences * drop[0].unsqueeze(1)
         weights = cell.fused_weights()
         if mask is None:
-            return fused.run(cell.fused_kernel, sequences, states, weights)
+            outputs, last = fused.run(cell.fused_kernel, sequences, states, weights)
+            # The last state saves the backward pass a gradient of all outputs, of zeros mostly.
+            return (outputs if self.return_sequences else last[0].unsqueeze(1)), last
         wanted = fused.Wanted(
             all_steps=self.return_sequences,
             cell_state=self.return_state or self.stateful,
