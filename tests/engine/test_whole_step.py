@@ -133,10 +133,23 @@ def test_recorded_steps_equal_eager_ones(name: str) -> None:
     assert_same(fitted(MODELS[name], EAGER), fitted(MODELS[name], False))
 
 
+slow = pytest.mark.slow
+ONE_GRAPH = {"count": 16, "validates": False}  # no uneven batch: each graph takes seconds
+
+
 @has_compiler
-@pytest.mark.parametrize("name", ["deep", "images", "gru"])
-def test_compiled_steps_equal_eager_ones(name: str) -> None:
-    assert_same(fitted(MODELS[name], True), fitted(MODELS[name], False), 1e-4)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("deep", {}),
+        ("images", ONE_GRAPH),
+        ("gru", ONE_GRAPH),
+        *(pytest.param(name, {}, marks=slow) for name in ("images", "gru", "lstm", "masked")),
+    ],
+)
+def test_compiled_steps_equal_eager_ones(name: str, options: Any) -> None:
+    results = [fitted(MODELS[name], jit, **options) for jit in (True, False)]
+    assert_same(results[0], results[1], 1e-4)
 
 
 def schedule() -> Any:
