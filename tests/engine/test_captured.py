@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 import torchseq
+from tests.engine.test_whole_step import assert_same, mlp
 from torchseq import callbacks, layers
 from torchseq.engine import captured, jit
 from torchseq.engine.step_state import Saved
@@ -70,10 +71,6 @@ class Again(Tape):
     def replay(self) -> None:
         self.num_replays += 1
         self._function()
-
-
-def mlp() -> list[Any]:
-    return [layers.Dense(6, activation="relu"), layers.Dense(3, activation="softmax")]
 
 
 def deep() -> list[Any]:
@@ -132,13 +129,6 @@ def fitted(
             validation_data=(x[:9], y[:9]) if validates else None,
         ).history
     return model, history
-
-
-def assert_same(ours: tuple[Any, Any], theirs: tuple[Any, Any]) -> None:
-    for name, values in ours[1].items():
-        np.testing.assert_allclose(values, theirs[1][name], 1e-5, 1e-6, err_msg=name)
-    for mine, other in zip(ours[0].get_weights(), theirs[0].get_weights(), strict=True):
-        np.testing.assert_allclose(mine, other, 1e-5, 1e-6)
 
 
 @pytest.fixture

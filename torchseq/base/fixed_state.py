@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+
+from torchseq.base.modes import setting
 
 
 class _Here(threading.local):
@@ -20,14 +21,9 @@ class NewState(Exception):
     """Says that a step which becomes a graph makes state."""
 
 
-@contextmanager
-def fixed_state() -> Iterator[None]:
-    """Have nothing made that outlives the step inside."""
-    before, _here.is_fixed = _here.is_fixed, True
-    try:
-        yield
-    finally:
-        _here.is_fixed = before
+def fixed_state() -> AbstractContextManager[None]:
+    """Return a context in which nothing is made that outlives the step inside."""
+    return setting(_here, "is_fixed", True)
 
 
 def is_fixed() -> bool:

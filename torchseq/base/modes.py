@@ -1,8 +1,9 @@
-"""Training and evaluation mode of modules."""
+"""Modes that hold for a while: training or evaluation, gradients, and others of this package."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,3 +50,14 @@ def gradless(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     with torch.no_grad():
         return function(*args)
+
+
+@contextmanager
+def setting(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an attribute of `holder` a value, and then the one that it had."""
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, before)

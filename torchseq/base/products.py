@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import platform
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torchseq.base import islands
+from torchseq.base.modes import setting
 
 LEAST = 1_200_000  # multiplications of a product for which oneDNN is the faster one
 _LEAST_IN_TRAINING = 6_000_000  # it needs an autograd function in Python
@@ -41,28 +41,21 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _Linear.apply(inputs, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
-@contextmanager
-def constant_weights(are_constant: bool = True) -> Iterator[None]:
-    """Keep weights in oneDNN's layout, to which it brings them anew for each product otherwise.
+def constant_weights(are_constant: bool = True) -> AbstractContextManager[None]:
+    """Return a context that keeps weights as oneDNN lays them out, else anew for each product.
 
     Args:
         are_constant: whether nothing writes to weights meanwhile; without it nothing is kept.
     """
-    before, _run.packs = _run.packs, {} if are_constant else None
-    try:
-        yield
-    finally:
-        _run.packs = before
+    return setting(_run, "packs", {} if are_constant else None)
 
 
-@contextmanager
-def joined(num_batches: int) -> Iterator[None]:
-    """Compute products of several batches where those of one would be: their bits are the same."""
-    before, _run.num_joined = _run.num_joined, num_batches
-    try:
-        yield
-    finally:
-        _run.num_joined = before
+def joined(num_batches: int) -> AbstractContextManager[None]:
+    """Return a context for products of several batches, which get the bits that those of one have.
+
+    They are computed where those of one would be.
+    """
+    return setting(_run, "num_joined", num_batches)
 
 
 def forget_packs() -> None:

@@ -83,5 +83,11 @@ class Evaluating(Preparing):
             stride, batch_size = self._join_batches(batches)
             if stride > 1:
                 test = partial(step.test_joined, batch_size=batch_size)
-        with products.constant_weights(is_alone):
-            self._run("test", batches, test, callbacks, lambda: self.stop_evaluating, stride=stride)
+        try:
+            with products.constant_weights(is_alone):
+                self._run(
+                    "test", batches, test, callbacks, lambda: self.stop_evaluating, stride=stride
+                )
+        finally:
+            if stride > 1:  # the data may be gone through again, in other groups
+                batches.source.join_batches(0)  # type: ignore[attr-defined]

@@ -67,17 +67,23 @@ def _is_on_cpu(node: Any) -> bool:
 
 def _opaque(name: str) -> Any:
     """Return the operation as one that Inductor does not look into."""
+    original = operator.attrgetter(f"{name}.default")(torch.ops.aten)
+    schema = str(original._schema).removeprefix(f"aten::{name}")
+    return _operation(name, schema, original, original)
+
+
+def _operation(name: str, schema: str, kernel: Any, sketch: Any) -> Any:
+    """Return an operation of ours on the CPU, made when first asked for."""
     if not hasattr(torch.ops.torchseq, name):
-        original = operator.attrgetter(f"{name}.default")(torch.ops.aten)
-        schema = str(original._schema).removeprefix(f"aten::{name}")
         torch.library.define(f"torchseq::{name}", schema)
-        torch.library.impl(f"torchseq::{name}", "CPU", original)
-        torch.library.register_fake(f"torchseq::{name}", original)
-    return operator.attrgetter(f"{name}.default")(torch.ops.torchseq)
+        torch.library.impl(f"torchseq::{name}", "CPU", kernel)
+        torch.library.register_fake(f"torchseq::{name}", sketch)
+    return getattr(torch.ops.torchseq, name).default
 
 
 # --- Matrix products -----------------------------------------------------------------------------
 
+_PRODUCT = "(Tensor left, Tensor right, Tensor? bias) -> Tensor"
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
 
@@ -89,7 +95,7 @@ def _choose_product(graph: Any, node: Any) -> None:
     with graph.inserting_before(node):
         transposed = graph.call_function(torch.ops.aten.permute.default, (right, [1, 0]))
         transposed.meta["val"] = right.meta["val"].t()
-    node.target = _product_operation()
+    node.target = _operation("product", _PRODUCT, products.product, _sketched_product)
     node.args = (left, transposed, bias[0] if bias else None)
 
 
@@ -104,16 +110,6 @@ def _is_large(left: Any, right: Any) -> bool:
 
 def _is_row(bias: Any, right: Any) -> bool:
     return tuple(bias.meta["val"].shape) == (right.meta["val"].shape[1],)
-
-
-def _product_operation() -> Any:
-    if not hasattr(torch.ops.torchseq, "product"):
-        torch.library.define(
-            "torchseq::product", "(Tensor left, Tensor right, Tensor? bias) -> Tensor"
-        )
-        torch.library.impl("torchseq::product", "CPU", products.product)
-        torch.library.register_fake("torchseq::product", _sketched_product)
-    return torch.ops.torchseq.product.default
 
 
 def _sketched_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:

@@ -215,8 +215,6 @@ class Preparing(hooks.Hooks):
             owner.prepare()  # a callback may have frozen layers between two epochs
         logs = self._results(phase).logs
         size = self.steps_per_execution
-        if isinstance(batches.source, ArraySource) and stride == 1:
-            batches.source.join_batches(0)  # an epoch before may have joined them
         if size == 1:
             run_batches(phase, batches.epoch(), step, callbacks, logs, should_stop, first, stride)
             return
