@@ -18,6 +18,7 @@ import torch
 
 import torchseq
 from torchseq import callbacks, layers
+from torchseq.engine import graphs
 
 EAGER = {"backend": "eager"}
 has_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -185,6 +186,28 @@ ON_DEEP = ("adamw", "clipnorm", "averages", "accumulated", "muon")
 def test_every_optimizer(name: str, model: str) -> None:
     options = {"optimizer": OPTIMIZERS[name], "count": 24, "validates": False}
     assert_same(fitted(MODELS[model], EAGER, **options), fitted(MODELS[model], False, **options))
+
+
+@has_compiler
+@pytest.mark.parametrize(
+    "name",
+    [
+        "global_clipnorm",
+        *(pytest.param(n, marks=slow) for n in OPTIMIZERS if n != "global_clipnorm"),
+    ],
+)
+def test_every_optimizer_by_inductor(name: str) -> None:
+    options = {"optimizer": OPTIMIZERS[name], **ONE_GRAPH}
+    assert_same(fitted(mlp, True, **options), fitted(mlp, False, **options), 1e-4)
+
+
+@has_compiler
+def test_lists_of_one_tensor_from_unknown_operations() -> None:
+    """They ended the process: torch's C++ calls took such a list for a tensor."""
+    x = torch.rand(4)
+    graph = graphs.record(lambda given: torch._foreach_sinh([given]), [x])
+    (found,) = graphs.compiled(graph, [x], {})([x])
+    torch.testing.assert_close(found, x.sinh())
 
 
 def test_some_weights_excluded_from_decay() -> None:

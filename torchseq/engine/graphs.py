@@ -107,14 +107,10 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Any:
     """Return the graph without writes, but those to the given tensors at its end."""
-    table = None
-    if options.get("backend", "inductor") == "inductor":
-        optional.late("torch._inductor.lowering")  # which the table takes for imported
-        table = optional.late("torch._inductor.decomposition").select_decomp_table()
-        table = {op: taken for op, taken in table.items() if not kernels.stays(op)}
+    is_for_inductor = options.get("backend", "inductor") == "inductor"
     return optional.late("torch.fx.experimental.proxy_tensor").make_fx(
         torch.func.functionalize(graph, remove="mutations"),
-        decomposition_table=table,
+        decomposition_table=kernels.decompositions() if is_for_inductor else None,
         tracing_mode="fake",
         _allow_non_fake_inputs=True,
     )(*tensors)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchseq.base import products
+from torchseq.base import optional, products
 
 # Inductor's own kernels for these take several times as long on a CPU as torch's.
 _OPAQUE = (
@@ -48,11 +48,38 @@ def calls_go_by_cpp(graph: Any) -> bool:
     """Tell whether kernels are best called from C++, not from Python.
 
     That takes a fourth off a step of small layers. Operations that are written in Python and take
-    lists of tensors lose by it.
+    lists of tensors lose by it, and code with one that Inductor does not know and that returns a
+    list of one tensor ends the process (torch 2.13 takes the list for the tensor).
     """
     nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
     names = {str(node.target).removesuffix(".default") for node in nodes}
-    return all(map(_is_on_cpu, nodes)) and names.isdisjoint(_IN_PYTHON)
+    known = optional.late("torch._inductor.lowering").lowerings
+    return (
+        all(map(_is_on_cpu, nodes))
+        and names.isdisjoint(_IN_PYTHON)
+        and all(node.target in known or not _returns_list(node.target) for node in nodes)
+    )
+
+
+def _returns_list(operation: Any) -> bool:
+    schema = getattr(operation, "_schema", None)  # `operator.getitem` has none
+    return schema is not None and any(
+        isinstance(returned.type, torch.ListType) for returned in schema.returns
+    )
+
+
+def decompositions() -> dict[Any, Any]:
+    """Return what the compiler is to take operations apart into: Inductor's own, and ours."""
+    optional.late("torch._inductor.lowering")  # which the table takes for imported
+    table = optional.late("torch._inductor.decomposition").select_decomp_table()
+    ours = {torch.ops.aten._foreach_norm.Scalar: _norms}
+    return {op: taken for op, taken in {**table, **ours}.items() if not stays(op)}
+
+
+def _norms(
+    tensors: list[Tensor], order: float = 2, dtype: torch.dtype | None = None
+) -> list[Tensor]:
+    return [torch.linalg.vector_norm(tensor, order, dtype=dtype) for tensor in tensors]
 
 
 def _name(operation: Any) -> str:
