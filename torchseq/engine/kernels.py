@@ -53,12 +53,17 @@ def calls_go_by_cpp(graph: Any) -> bool:
     """
     nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
     names = {str(node.target).removesuffix(".default") for node in nodes}
-    known = optional.late("torch._inductor.lowering").lowerings
+    listed = [node.target for node in nodes if _returns_list(node.target)]
     return (
-        all(map(_is_on_cpu, nodes))
-        and names.isdisjoint(_IN_PYTHON)
-        and all(node.target in known or not _returns_list(node.target) for node in nodes)
+        all(map(_is_on_cpu, nodes)) and names.isdisjoint(_IN_PYTHON) and all(map(_is_known, listed))
     )
+
+
+def _is_known(operation: Any) -> bool:
+    """Tell whether Inductor makes code for an operation instead of calling torch's kernel."""
+    lowering = optional.late("torch._inductor.lowering")
+    # A fallback is added to both when it is first met.
+    return operation in lowering.lowerings and operation not in lowering.fallbacks
 
 
 def _returns_list(operation: Any) -> bool:
