@@ -77,7 +77,14 @@ def decompositions() -> dict[Any, Any]:
     """Return what the compiler is to take operations apart into: Inductor's own, and ours."""
     optional.late("torch._inductor.lowering")  # which the table takes for imported
     table = optional.late("torch._inductor.decomposition").select_decomp_table()
-    ours = {torch.ops.aten._foreach_norm.Scalar: _norms}
+    aten = torch.ops.aten
+    ours = {
+        aten._foreach_norm.Scalar: _norms,
+        aten._foreach_zero.default: lambda tensors: [torch.zeros_like(t) for t in tensors],
+        aten._foreach_div.ScalarList: lambda tensors, numbers: [
+            tensor / number for tensor, number in zip(tensors, numbers, strict=True)
+        ],
+    }
     return {op: taken for op, taken in {**table, **ours}.items() if not stays(op)}
 
 
