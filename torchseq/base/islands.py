@@ -8,6 +8,9 @@ needs.
 
 from __future__ import annotations
 
+import itertools
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,28 +19,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_tracing = False
+from torchseq.base.modes import setting
+
+
+class _Here(threading.local):
+    """What holds in a thread: others may train while a step is recorded in this one."""
+
+    islands: list[Any] | None = None  # of the step that is being recorded
+
+
+_here = _Here()
 
 
 def is_tracing() -> bool:
     """Tell whether a step is being recorded: nothing may then depend on the values of tensors."""
-    return _tracing or torch.compiler.is_compiling()
+    return _here.islands is not None or torch.compiler.is_compiling()
 
 
 def is_recording() -> bool:
     """Tell whether a whole step is being recorded, by `tracing`."""
-    return _tracing
+    return _here.islands is not None
 
 
 @contextmanager
-def tracing() -> Iterator[None]:
-    """Record what runs inside, for a graph of the whole step."""
-    global _tracing
-    before, _tracing = _tracing, True
-    try:
-        yield
-    finally:
-        _tracing = before
+def tracing() -> Iterator[list[Any]]:
+    """Record what runs inside, for a graph of the whole step.
+
+    Yields:
+        A list for the step's islands, which the graph needs as long as it lives.
+    """
+    islands: list[Any] = []
+    with setting(_here, "islands", islands):
+        yield islands
 
 
 def island(function: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -50,10 +63,11 @@ def island(function: Callable[..., Sequence[Tensor]], *tensors: Tensor) -> tuple
     Returns:
         What the function returned.
     """
-    if not _tracing:
+    if _here.islands is None:
         return tuple(function(*tensors))
-    site = len(_sites)
-    _sites[site] = _Site(function)
+    site = next(_numbers)
+    _sites[site] = made = _Site(function)
+    _here.islands.append(made)
     outputs: tuple[Tensor, ...] = _Island.apply(site, *tensors)  # type: ignore[no-untyped-call]
     return outputs
 
@@ -75,7 +89,7 @@ class _Layout:
         return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=self.device)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Site:
     """One call of a function in a step."""
 
@@ -86,7 +100,8 @@ class _Site:
     kept: Any = None  # inputs and outputs of the last forward pass
 
 
-_sites: dict[int, _Site] = {}
+_numbers = itertools.count()
+_sites: weakref.WeakValueDictionary[int, _Site] = weakref.WeakValueDictionary()
 
 
 class _Island(torch.autograd.Function):

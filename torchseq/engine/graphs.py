@@ -30,9 +30,11 @@ def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor])
     Raises:
         Exception: what the function raises, or torch does where it looks at a tensor's values.
     """
-    with _quiet(), islands.tracing():
+    with _quiet(), islands.tracing() as found:
         proxies = optional.late("torch.fx.experimental.proxy_tensor")
-        return proxies.make_fx(function, tracing_mode="real")(*tensors)
+        graph = proxies.make_fx(function, tracing_mode="real")(*tensors)
+    graph.islands = found
+    return graph
 
 
 def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
@@ -48,9 +50,12 @@ def compiled(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) 
     """
     with _quiet(), torch.no_grad():
         functional = _functional(graph, tensors, options)
-        if options.get("backend", "inductor") != "inductor":
-            return lambda given: functional(*given)
-        return _by_inductor(functional, tensors, options)
+        if options.get("backend", "inductor") == "inductor":
+            run = _by_inductor(functional, tensors, options)
+        else:
+            run = lambda given: functional(*given)  # noqa: E731
+    run.islands = graph.islands  # type: ignore[attr-defined] # live as long as what calls them
+    return run
 
 
 def _by_inductor(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Compiled:
