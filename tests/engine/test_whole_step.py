@@ -417,6 +417,26 @@ def test_the_environment_turns_auto_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.jit_compile is False
 
 
+@pytest.mark.parametrize(
+    ("jit", "loaded"),
+    [
+        (True, {}),
+        (EAGER, EAGER),
+        ("cudagraph", {"backend": "cudagraph"}),
+        ("auto", False),
+        (False, False),
+    ],
+)
+def test_a_file_keeps_what_was_asked_for(
+    jit: Any, loaded: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHSEQ_JIT", raising=False)
+    model = torchseq.Sequential([torchseq.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=jit)
+    model.save(tmp_path / "model.safetensors")
+    assert torchseq.models.load_model(tmp_path / "model.safetensors").jit_compile == loaded
+
+
 def test_the_users_memory_is_not_written_to(tmp_path: Any) -> None:
     """Data of a file mapped for reading lies in memory that kills who writes to it."""
     np.save(tmp_path / "x.npy", np.ones((16, 3), "float32"))

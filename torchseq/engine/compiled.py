@@ -61,8 +61,8 @@ class Compiled:
                 of the first and that of the last, as if the last group of an epoch were full.
             jit_compile: True to compile whole steps into graphs, or the `backend`, `mode` and
                 `options` of `torch.compile` as a dict; "cudagraph" to launch whole steps on a GPU
-                as CUDA graphs. False and "auto" run eagerly, unless the
-                environment has `TORCHSEQ_JIT=1`, which turns "auto" into True.
+                as CUDA graphs. False and "auto" run eagerly, unless the environment has
+                `TORCHSEQ_JIT=1`, which turns "auto" into True.
             auto_scale_loss: under the policy "mixed_float16", put the optimizer into a
                 `LossScaleOptimizer`.
 
@@ -89,7 +89,7 @@ class Compiled:
             "weighted_metrics": weighted_metrics,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
-            "jit_compile": jit_compile if isinstance(jit_compile, bool | dict) else False,
+            "jit_compile": jit.for_config(jit_compile),
         }
 
     def _compiled_optimizer(self, identifier: Any) -> Any:

@@ -41,6 +41,15 @@ def options_of(jit_compile: Any) -> Mapping[str, Any] | bool:
     return {} if jit_compile else False
 
 
+def for_config(jit_compile: Any) -> bool | dict[str, Any]:
+    """Return what a model's compile config says: False for "auto", as Keras's do on torch."""
+    if jit_compile == CUDAGRAPH:
+        return {"backend": CUDAGRAPH}
+    if isinstance(jit_compile, Mapping):
+        return dict(jit_compile)
+    return jit_compile if isinstance(jit_compile, bool) else False
+
+
 def captures(options: Mapping[str, Any]) -> bool:
     """Tell whether steps are captured as CUDA graphs, as torch's mode "reduce-overhead" asks."""
     return bool(
