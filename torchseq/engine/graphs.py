@@ -7,6 +7,7 @@ and whoever calls it must see to that.
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -86,11 +87,18 @@ def _compiled_by_inductor(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what torch's compiler says of torch's own code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
+    """Keep to itself what torch's compiler says of torch's own code, but to who asks for it."""
+    logger = logging.getLogger("torch._inductor")
+    level = logger.level
+    if logger.getEffectiveLevel() == logging.WARNING:  # what `TORCH_LOGS` has not changed
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +120,7 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any]) -> Any:
     """Return the graph without writes, but those to the given tensors at its end."""
+    _allow_copies(graph)
     is_for_inductor = options.get("backend", "inductor") == "inductor"
     return optional.late("torch.fx.experimental.proxy_tensor").make_fx(
         torch.func.functionalize(graph, remove="mutations"),
@@ -119,6 +128,28 @@ def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any
         tracing_mode="fake",
         _allow_non_fake_inputs=True,
     )(*tensors)
+
+
+def _allow_copies(graph: Any) -> None:
+    """Let views become copies where torch thinks, when it compiles, that memory lies otherwise.
+
+    Of some convolutions it does. What is written to stays a view, or could not be compiled.
+    """
+    view, reshape = torch.ops.aten.view.default, torch.ops.aten.reshape.default
+    for node in graph.graph.nodes:
+        if node.target is view and not _is_written_to(node):
+            node.target = reshape
+    graph.recompile()
+
+
+def _is_written_to(node: Any) -> bool:
+    """Tell whether an operation writes to a node's tensor, or to a view of it."""
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)  # `operator.getitem` has none
+        is_view = schema is None or any(given.alias_info for given in schema.returns)
+        if (schema is not None and schema.is_mutable) or (is_view and _is_written_to(user)):
+            return True
+    return False
 
 
 def _fakes(tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
