@@ -16,6 +16,12 @@ RUN_SEED = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(31))
 REPORT = pytest.StashKey[list[str]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs where their tests were not asked for: the others expect new weights on the CPU."""
+    if "gpu" not in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_report_header() -> str:
     return f"seed: {RUN_SEED} (repeat this run with {SEED_VARIABLE}={RUN_SEED})"
 
@@ -52,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and pytest -m gpu"))
 
 
 @pytest.fixture

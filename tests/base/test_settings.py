@@ -33,6 +33,20 @@ def test_new_weights_follow_torchs_default_device():
         assert settings.device().type == "meta"
 
 
+def test_with_a_gpu_new_weights_go_there_unless_the_cpu_was_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert settings.device() == torch.device("cuda", 3)
+    with torch.device("cpu"):
+        assert settings.device() == torch.device("cpu")
+    torch.set_default_device("cpu")
+    try:
+        assert settings.device() == torch.device("cpu")
+    finally:
+        torch.set_default_device(None)
+    assert settings.device() == torch.device("cuda", 3)
+
+
 @pytest.mark.parametrize("given", ["float16", torch.float16, np.float16, np.dtype("float16")])
 def test_dtypes_have_one_name(given):
     assert dtypes.name_of(given) == "float16"

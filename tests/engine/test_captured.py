@@ -6,8 +6,10 @@ memory that it used, and replays these operations, as a CUDA graph does its kern
 
 from __future__ import annotations
 
+import gc
 import shutil
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ from torchseq import callbacks, layers
 from torchseq.engine import captured, jit
 from torchseq.engine.step_state import Saved
 from torchseq.layers.randomness import RandomStream
+from torchseq.optimizers import adam
 
 
 class Tape(TorchDispatchMode):
@@ -181,6 +184,67 @@ def test_optimizers(optimizer: Any) -> None:
 
 
 @pytest.mark.usefixtures("tape")
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"weight_decay": 0.1}], ids=str)
+def test_the_fused_kernel_takes_the_rate_as_a_tensor(
+    options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adam, "_takes_tensors", lambda rate: True)  # as on a GPU
+
+    def made() -> Any:
+        return torchseq.optimizers.Adam(0.01, **options)
+
+    ours = fitted(deep, "cudagraph", made)
+    (graph, *_) = ours[0]._whole_step._graphs.values()
+    assert any("_fused_adam_" in str(func) for func, *_ in graph._graph.notes)
+    assert_same(ours, fitted(deep, False, made))
+
+
+@pytest.mark.usefixtures("tape")
+def test_a_metric_that_keeps_outputs_is_given_copies() -> None:
+    class Kept(torchseq.metrics.Metric):
+        """The mean of all outputs, kept batch by batch."""
+
+        is_compilable = False
+
+        def __init__(self) -> None:
+            super().__init__(name="kept")
+            self.seen: list[Tensor] = []
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.seen.append(y_pred)
+
+        def result(self) -> Tensor:
+            return torch.cat(self.seen).mean()
+
+        def reset_state(self) -> None:
+            self.seen = []
+
+    results = []
+    for option in ("cudagraph", False):
+        torchseq.utils.set_random_seed(2)
+        model = torchseq.Sequential([torchseq.Input((3,)), layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=[Kept()], jit_compile=option)
+        x = np.arange(36.0).reshape(12, 3)
+        history = model.fit(x, x[:, :1] / 100, 4, 2, verbose=0).history
+        results.append([*history["kept"], *model.evaluate(x, x[:, :1], 4, verbose=0)])
+    np.testing.assert_allclose(results[0], results[1], 1e-5)
+
+
+@pytest.mark.usefixtures("tape")
+def test_a_captured_step_does_not_keep_the_data() -> None:
+    x = torch.rand(16, 3)
+    model: Any = torchseq.Sequential([torchseq.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile="cudagraph")
+    model.fit(x, x[:, :1], 8, verbose=0, shuffle=False)
+    graphs = list(model._whole_step._graphs.values())
+    assert graphs
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.usefixtures("tape")
 def test_dropout_draws_anew_in_each_step() -> None:
     model: Any = torchseq.Sequential([torchseq.Input((64,)), layers.Dropout(0.5), layers.Dense(1)])
     model.compile("sgd", lambda y_true, y_pred: y_pred, jit_compile="cudagraph")
@@ -246,11 +310,61 @@ def test_which_options_capture(options: Any, expected: bool) -> None:
 @pytest.mark.parametrize("make", [mlp, deep, lambda: sequences(layers.LSTM)])
 def test_steps_on_a_gpu(make: Any, options: Any) -> None:
     ours = fitted(make, options, device="cuda")
-    theirs = fitted(make, False, device="cuda")
+    assert_close(ours, fitted(make, False, device="cuda"))
+
+
+def assert_close(ours: tuple[Any, Any], theirs: tuple[Any, Any]) -> None:
     for name, values in ours[1].items():
         np.testing.assert_allclose(values, theirs[1][name], 1e-3, 1e-4, err_msg=name)
     for mine, other in zip(ours[0].get_weights(), theirs[0].get_weights(), strict=True):
         np.testing.assert_allclose(mine, other, 1e-3, 1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["adam", "lamb", "sgd"])
+def test_large_models_on_a_gpu_with_a_loss_that_lives(optimizer: str) -> None:
+    def wide() -> list[Any]:
+        return [layers.Dense(512, activation="relu"), layers.Dense(512), layers.Dense(3, "softmax")]
+
+    ours = fitted(wide, "cudagraph", optimizer, device="cuda")
+    assert_close(ours, fitted(wide, False, optimizer, device="cuda"))
+    model = ours[0]
+    held = model(torch.rand(4, 16, device="cuda")).sum()  # autograd has met all weights
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile="cudagraph")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(np.ones((16, 16), "float32"), np.zeros(16), 8, verbose=0)
+    assert held.isfinite()
+
+
+@pytest.mark.gpu
+def test_graphs_after_all_others_are_gone() -> None:
+    """Their memory went with the last one; the next must not ask for it."""
+    for _ in range(3):
+        fitted(mlp, "cudagraph", device="cuda")
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+@pytest.mark.gpu
+def test_a_failed_capture_leaves_the_weights_and_the_stream() -> None:
+    class Waits(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * float(inputs.sum().item() > -1e9)
+
+    stream = torch.cuda.current_stream()
+    weights = []
+    for option in ("cudagraph", False):
+        torchseq.utils.set_random_seed(1)
+        model: Any = torchseq.Sequential([torchseq.Input((64,)), Waits(), layers.Dense(1)])
+        model.to("cuda").compile("sgd", "mse", jit_compile=option)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            model.fit(np.eye(64, dtype="float32"), np.ones(64), 32, verbose=0, shuffle=False)
+        assert any("runs eagerly" in str(told.message) for told in seen) == bool(option)
+        weights.append(model.get_weights()[0])
+    assert torch.cuda.current_stream() == stream
+    np.testing.assert_allclose(weights[0], weights[1], 1e-5)
 
 
 @pytest.mark.gpu

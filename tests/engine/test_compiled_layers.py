@@ -41,6 +41,7 @@ def fitted(row: Row, jit: Any) -> tuple[Any, list[np.ndarray]]:
     optimizer = torchseq.optimizers.SGD(0.01, momentum=0.9)
     model.compile(optimizer, "mse", metrics=["mae"], jit_compile=jit)
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*mask attached")  # Reshape, whose input may have one
         warnings.filterwarnings("error", "jit_compile")
         history = model.fit(x, y, BATCH, 2, verbose=0, shuffle=False).history
         results = model.evaluate(x, y, BATCH, verbose=0)

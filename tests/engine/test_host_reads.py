@@ -169,7 +169,8 @@ def test_a_callback_that_reads_each_batch_costs_one_read_a_batch(tmp_path: Path)
 
 
 @pytest.mark.gpu
-def test_steps_do_not_synchronize_with_the_gpu() -> None:
+def test_steps_do_not_synchronize_with_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchseq.data.arrays._CHUNK_BYTES", 300)  # several in an epoch
     model = compiled("adam")
     x, y = sample(20)
     model.fit(x, y, batch_size=8, verbose=0)

@@ -34,12 +34,21 @@ def rows(count: int) -> Array:
 @pytest.mark.parametrize("sizes", [[3], [4, 4, 2], [4, 9, 1, 30], [1] * 40])
 @pytest.mark.parametrize("known", [(True, True), (False, True), (True, False), (False, False)])
 @pytest.mark.parametrize("wrong", [0, 7, -2])
+@pytest.mark.parametrize("most_waiting", [None, 1, 50, 1000])
 def test_gathered_outputs_are_the_parts_in_order(
-    sizes: list[int], known: tuple[bool, bool], wrong: int
+    sizes: list[int],
+    known: tuple[bool, bool],
+    wrong: int,
+    most_waiting: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parts = [torch.rand(size, 2) for size in sizes]
     gatherer = Gatherer(sum(sizes) + wrong if known[0] else None, len(sizes) if known[1] else None)
-    for part in parts:
+    gatherer.add(parts[0])
+    if most_waiting is not None:  # as on a GPU
+        monkeypatch.setattr(gather, "_MOST_WAITING", most_waiting)
+        gatherer._buffers[0]._lets_wait = True
+    for part in parts[1:]:
         gatherer.add(part)
     result = gatherer.result()
     np.testing.assert_array_equal(result, torch.cat(parts).numpy())

@@ -220,6 +220,24 @@ def test_some_weights_excluded_from_decay() -> None:
     assert_same(fitted(mlp, EAGER, made), fitted(mlp, False, made))
 
 
+def test_a_weight_in_two_places_has_the_gradients_of_both() -> None:
+    def tied() -> list[Any]:
+        first, second = layers.Dense(16, use_bias=False), layers.Dense(16, use_bias=False)
+        for layer in (first, second):
+            layer.build((None, 16))
+        second.linear.weight = first.linear.weight
+        return [first, layers.ReLU(), second, layers.Dense(3, activation="softmax")]
+
+    def one_layer_twice() -> list[Any]:
+        layer = layers.Dense(16, activation="relu")
+        return [layer, layer, layers.Dense(3, activation="softmax")]
+
+    for make in (tied, one_layer_twice):
+        for optimizer in ("adam", "lamb"):  # all weights in one buffer, and one by one
+            pair = [fitted(make, jit, optimizer) for jit in (EAGER, False)]
+            assert_same(pair[0], pair[1])
+
+
 class SetRate(callbacks.Callback):
     """Sets the learning rate in each epoch."""
 

@@ -374,9 +374,11 @@ def _refuses(layer: Any, x: Tensor, axis: int) -> bool:
 
 @EACH
 @pytest.mark.gpu
-def test_it_is_equal_on_the_gpu(row: Row) -> None:
-    layer, x = built(row)
-    expected = from_the_start(layer)(x)
+def test_it_is_equal_on_the_gpu(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    with torch.device("cpu"):
+        layer, x = built(row)
+        expected = from_the_start(layer)(x)
     outputs = from_the_start(layer.cuda())(x.cuda())
     assert outputs.is_cuda
     torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-4, atol=1e-4)

@@ -390,4 +390,5 @@ def test_state_follows_weights_to_another_device(
     for device in ("cpu", "cuda", "cpu"):
         model.to(device)
         model.fit(x, y, epochs=2, verbose=0)
-        assert {v.tensor.device.type for v in model.optimizer.variables[2:]} == {device}
+        slots = [v for v in model.optimizer.variables[2:] if v.shape]  # Nadam has a number, too
+        assert {v.tensor.device.type for v in slots} == {device}

@@ -87,11 +87,16 @@ def device() -> torch.device:
     torch's own default device (`torch.set_default_device`, `with torch.device(...)`) if one was
     chosen, else the GPU if there is one, as Keras does, else the CPU.
     """
-    chosen = torch.get_default_device()
-    if chosen.type == "cpu" and torch.cuda.is_available():
+    chosen = torch.get_default_device()  # the CPU, too, if nothing was chosen
+    if chosen.type == "cpu" and torch.cuda.is_available() and not _is_chosen():
         own = process.local_index()  # of several processes, each has a GPU of its own
         return torch.device("cuda", torch.cuda.current_device() if own is None else own)
     return chosen
+
+
+def _is_chosen() -> bool:
+    modes = torch.overrides._get_current_function_mode_stack()
+    return any(isinstance(mode, torch.utils._device.DeviceContext) for mode in modes)
 
 
 def _one_of(owner: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -316,8 +316,11 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
             value = value.copy()  # torch warns about arrays that it must not write to
         if getattr(getattr(value, "dtype", None), "name", "") == "bfloat16":  # of ml_dtypes
             value = torch.from_numpy(value.view(np.uint16).copy()).view(torch.bfloat16)
+        device = settings.device()
+        if isinstance(value, bool | int | float) and device.type == "cuda":
+            return torch.full((), value, dtype=wanted, device=device)  # a copy would make it wait
         # The dtype is given here, not changed later: a Python float would pass through float32.
-        return torch.as_tensor(value, dtype=wanted, device=settings.device())
+        return torch.as_tensor(value, dtype=wanted, device=device)
     return value if wanted is None else value.to(wanted)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchseq.base import dtypes, settings
 from torchseq.data import foreign
-from torchseq.data.conversion import to_tensor
+from torchseq.data.conversion import move, to_tensor
 
 
 class LazyRows:
@@ -89,7 +89,7 @@ def take(rows: Rows, chosen: slice | Tensor) -> Tensor:
         return rows.take(chosen)
     if isinstance(chosen, slice):
         return rows[chosen]
-    return rows.index_select(0, chosen.to(rows.device))
+    return rows.index_select(0, move(chosen, rows.device))
 
 
 def _is_mapped(value: Any) -> bool:

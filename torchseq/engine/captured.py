@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +41,7 @@ class Captured:
             Exception: what a step raises; also where it makes the host wait for the device.
         """
         self._graph.warm_up(self._step)
+        self._outputs = ()  # which lie elsewhere than those to come
 
     def capture(self) -> None:
         """Note a step's kernels, without running them."""
@@ -57,12 +58,12 @@ class Captured:
                 were when the step was captured.
 
         Returns:
-            What the step returned, in memory that the next call of any graph overwrites.
+            Copies of what the step returned: its own memory the next call of any graph overwrites.
         """
         for kept, given in zip(self._batch, tensors[-len(self._batch) :], strict=True):
             kept.copy_(given, non_blocking=True)
         self._graph.replay()
-        return self._outputs
+        return [output.clone() for output in self._outputs]
 
 
 class CudaGraph:
@@ -78,51 +79,74 @@ class CudaGraph:
     def __init__(self, device: torch.device):
         if device.type != "cuda":
             raise ValueError(f"a CUDA graph needs a model on a CUDA device; got one on {device}")
-        self._device = device
+        self._place = _Place.on(device)
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream(device)
 
     def warm_up(self, function: Callable[[], None]) -> None:
         """Call a function twice where it will be captured: libraries load, kernels get chosen."""
-        with torch.cuda.device(self._device):
+        stream = self._place.stream
+        with torch.cuda.device(self._place.device):
             before = torch.cuda.current_stream()
-            self._stream.wait_stream(before)
-            with torch.cuda.stream(self._stream):
-                function()
-                # A capture that fails can leave torch's generators unusable: better to fail here.
-                with _waits_forbidden():
+            stream.wait_stream(before)
+            try:
+                with torch.cuda.stream(stream):
                     function()
-            before.wait_stream(self._stream)
+                    # A capture that fails can leave torch's generators unusable: better here.
+                    with _waits_forbidden():
+                        function()
+            finally:  # who puts back what a failed step wrote must come after its kernels
+                before.wait_stream(stream)
 
     def capture(self, function: Callable[[], None]) -> None:
         """Note the kernels that a function launches."""
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.graph(
-                self._graph,
-                pool=_pool(self._device),
-                stream=self._stream,
-                capture_error_mode="thread_local",  # threads that fetch data may use the device
-            ),
-        ):
-            function()
+        with torch.cuda.device(self._place.device):
+            before = torch.cuda.current_stream()
+            try:
+                with torch.cuda.graph(
+                    self._graph,
+                    pool=self._place.pool,
+                    stream=self._place.stream,
+                    capture_error_mode="thread_local",  # threads that fetch data may use the device
+                ):
+                    function()
+            finally:
+                torch.cuda.set_stream(before)  # torch leaves its own where a capture fails
 
     def replay(self) -> None:
         """Run the kernels, in the order of the stream that is current."""
         self._graph.replay()
 
 
+class _Place:
+    """What all living graphs of a device share: a stream to capture on, and memory.
+
+    They run one after the other and none leaves anything in the memory. torch frees a pool with its
+    last graph, so this ends with that as well, and the next graph makes another.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.stream = torch.cuda.Stream(device)  # memory freed on one stream serves that one alone
+        self.pool = torch.cuda.graph_pool_handle()
+
+    @classmethod
+    def on(cls, device: torch.device) -> _Place:
+        """Return that of a device."""
+        place = _living.get(device)
+        if place is None:
+            place = _living[device] = cls(device)
+        return place
+
+
+_living: weakref.WeakValueDictionary[torch.device, _Place] = weakref.WeakValueDictionary()
+
+
 @contextmanager
 def _waits_forbidden() -> Iterator[None]:
+    """Raise where the host waits for a device; in other threads as well, for this short time."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
         torch.cuda.set_sync_debug_mode(before)
-
-
-@functools.cache
-def _pool(device: torch.device) -> Any:
-    """Return the memory that all graphs of a device share: none leaves anything there."""
-    return torch.cuda.graph_pool_handle()

@@ -10,6 +10,8 @@ from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 
+_MOST_WAITING = 64 << 20  # bytes of outputs that wait on a GPU: the host waits for each copy
+
 
 class Gatherer:
     """Copies batch outputs into one host array (or a structure of them).
@@ -62,6 +64,9 @@ class _Buffer:
         self._array = np.empty((num_rows, *self._row_shape), kind)
         self._tensor = torch.from_numpy(self._array)
         self._num_rows = 0
+        self._lets_wait = part.is_cuda
+        self._waiting: list[Tensor] = []
+        self._waiting_bytes = 0
 
     def append(self, part: Tensor) -> None:
         if part.shape[1:] != self._row_shape:
@@ -70,6 +75,19 @@ class _Buffer:
                 f"{tuple(part.shape)} after {(self._num_rows, *self._row_shape)}. Pad the "
                 "inputs to one length, or use predict_on_batch."
             )
+        if not self._lets_wait:
+            self._write(part)
+            return
+        self._waiting.append(part)
+        self._waiting_bytes += part.nbytes
+        if self._waiting_bytes >= _MOST_WAITING:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        self._write(torch.cat(self._waiting))
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _write(self, part: Tensor) -> None:
         stop = self._num_rows + part.shape[0]
         if stop > self._array.shape[0]:
             self._resize(max(stop, 2 * len(self._array)))
@@ -82,6 +100,8 @@ class _Buffer:
         self._tensor = torch.from_numpy(self._array)
 
     def result(self) -> Array:
+        if self._waiting:
+            self._write_waiting()
         if self._num_rows < len(self._array):
             self._resize(self._num_rows)
         return self._array

@@ -31,7 +31,8 @@ def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor])
     Raises:
         Exception: what the function raises, or torch does where it looks at a tensor's values.
     """
-    with _quiet(), islands.tracing() as found:
+    # On a GPU the backward pass runs in a thread of its own, which would not know of the recording.
+    with _quiet(), torch.autograd.set_multithreading_enabled(False), islands.tracing() as found:
         proxies = optional.late("torch.fx.experimental.proxy_tensor")
         graph = proxies.make_fx(function, tracing_mode="real")(*tensors)
     graph.islands = found
@@ -96,6 +97,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # see docs/speed.md
             yield
     finally:
         logger.setLevel(level)

@@ -94,10 +94,10 @@ class TrainState(StepState):
         super().__init__(step)
         optimizer = step.optimizer
         self._params = list(optimizer._params)
-        trained = {id(param) for param in self._params}
-        named = step.model.named_parameters()
-        self._names = {name: param for name, param in named if id(param) in trained}
-        self._flat = self._flatten() if len(self._names) == len(trained) else None
+        self._names = _names(step.model, self._params)
+        found = {id(param) for param in self._names.values()}
+        self._are_the_models = all(id(param) in found for param in self._params)
+        self._flat = self._flatten() if self._are_the_models else None
         self._host_numbers = torch.zeros(_MOST_NUMBERS, dtype=torch.float64)
         self._on_host = self._host_numbers.numpy()
         self._numbers = self._host_numbers.to(devices.device_of(step.model))  # itself on the CPU
@@ -178,32 +178,41 @@ class TrainState(StepState):
                 torch.autograd.grad(optimizer.scale_loss(loss), trained, allow_unused=True)
             )
             grads = [next(found) if leaf.requires_grad else None for leaf in leaves]
-            with torch.no_grad():
-                self._update(grads)
-                return objective.update_in_graph(loss, len(x), y, y_pred, weight)
+            if self._flat is not None:
+                self._update_flat(grads, *self._flat)  # constraints look for the weights in here
+        with torch.no_grad():
+            if self._flat is None:
+                optimizer.step_from(grads, self._current_numbers())
+            return objective.update_in_graph(loss, len(x), y, y_pred, weight)
 
     def _leaves(self) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Return what to differentiate by, and what takes the weights' places in the model."""
-        if self._flat is None:
+        """Return what to differentiate by, and what takes the weights' places in the model.
+
+        New tensors, since autograd's memory of the weights themselves may be bound to a stream that
+        no graph can be captured from, by a loss that the user still holds.
+        """
+        if not self._are_the_models:
             return self._params, {}
-        weights, _ = self._flat
-        leaves = [view.detach().requires_grad_() for view in weights.views(weights.buffer)]
+        views = self._params
+        if self._flat is not None:
+            weights, _ = self._flat
+            views = weights.views(weights.buffer)
+        needed = [param.requires_grad for param in self._params]
+        leaves = [view.detach().requires_grad_(n) for view, n in zip(views, needed, strict=True)]
         by_param = dict(zip(map(id, self._params), leaves, strict=True))
         return leaves, {name: by_param[id(param)] for name, param in self._names.items()}
 
-    def _update(self, grads: list[Any]) -> None:
-        optimizer = self._step.optimizer
-        numbers = list(self._numbers[: self._num_numbers].unbind())
-        if self._flat is None:
-            optimizer.step_from(grads, numbers)
-            return
+    def _current_numbers(self) -> list[Tensor]:
+        return list(self._numbers[: self._num_numbers].unbind())
+
+    @torch.no_grad()
+    def _update_flat(self, grads: list[Any], weights: Flat, slots: dict[str, Flat]) -> None:
         if any(grad is None for grad in grads):
             raise ValueError("a weight that is trained has no gradient")
-        weights, slots = self._flat
-        joined = optimizer.over(
+        joined = self._step.optimizer.over(
             [weights.buffer], {name: [slot.buffer] for name, slot in slots.items()}
         )
-        joined.step_from([weights.joined(grads)], numbers)
+        joined.step_from([weights.joined(grads)], self._current_numbers())
 
 
 class Saved:
@@ -273,6 +282,17 @@ class Saved:
         for number, value in self._numbers:
             state.set_number(number, value)
         self._objective.tracker.set_extra_state(self._num_samples)
+
+
+def _names(model: nn.Module, params: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return each place in a model where one of the parameters is; tied ones have several."""
+    wanted = {id(param) for param in params}
+    return {
+        f"{prefix}.{name}" if prefix else name: param
+        for prefix, module in model.named_modules()
+        for name, param in module._parameters.items()
+        if param is not None and id(param) in wanted
+    }
 
 
 def _modules(step: Step) -> list[nn.Module]:

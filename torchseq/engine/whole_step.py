@@ -153,7 +153,8 @@ class WholeStep(Step):
     ) -> graphs.Compiled:
         """Return the step as a graph."""
         if self._options.get("backend") == jit.CUDAGRAPH:
-            return self._captured(lambda given: state.step(*_filled(batch, given)), saved, batch)
+            is_there = [tensor is not None for tensor in batch]  # the batch may be all of the data
+            return self._captured(lambda given: state.step(*_filled(is_there, given)), saved, batch)
         tensors = [*state.tensors, *_given(batch)]
         recorded = graphs.record(lambda *given: state.step(*batch), tensors)
         saved.check_bindings()
@@ -192,7 +193,7 @@ def _given(batch: Iterable[Tensor | None]) -> list[Tensor]:
     return [tensor for tensor in batch if tensor is not None]
 
 
-def _filled(batch: Iterable[Tensor | None], given: Iterable[Tensor]) -> list[Tensor | None]:
-    """Return a batch with other tensors in the places of its own."""
-    others = iter(given)
-    return [None if tensor is None else next(others) for tensor in batch]
+def _filled(is_there: Iterable[bool], given: Iterable[Tensor]) -> list[Tensor | None]:
+    """Return a batch: the given tensors, and None where it has none."""
+    tensors = iter(given)
+    return [next(tensors) if each else None for each in is_there]

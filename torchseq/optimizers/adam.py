@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchseq.base import arguments
-from torchseq.optimizers import arithmetic
+from torchseq.base import arguments, islands
+from torchseq.optimizers import arithmetic, gradients
 from torchseq.optimizers.optimizer import Optimizer, Slots
 from torchseq.optimizers.rounding import correction, number_type
 
@@ -116,15 +116,17 @@ def fused_step(
         means: average gradients.
         squares: average squares of the gradients.
         maxima: largest average squares, which then divide instead; empty if not wanted.
-        rate: corrected for the averages' start at zero; a tensor in a compiled step, whose
-            compiler fuses the formula by itself.
+        rate: corrected for the averages' start at zero; a tensor in a step that becomes a graph.
         betas: weights of the old average gradient and square.
         epsilon: added to the root.
         found_inf: a float tensor without axes; where it is 1, nothing is changed.
     """
     if isinstance(rate, Tensor):
-        _plain_step(params, grads, means, squares, maxima, rate, betas, epsilon)
-        return
+        if not _takes_tensors(rate):
+            _plain_step(params, grads, means, squares, maxima, rate, betas, epsilon)
+            return
+        rate = rate.float()  # as the kernel reads it
+        grads = [gradients.in_memory_like(*pair) for pair in zip(params, grads, strict=True)]
     torch._fused_adam_(
         params,
         grads,
@@ -141,6 +143,11 @@ def fused_step(
         maximize=False,
         found_inf=found_inf,
     )
+
+
+def _takes_tensors(rate: Tensor) -> bool:
+    """Tell whether the kernel takes a rate that lies on the device, and a compiler is no better."""
+    return rate.is_cuda and not islands.is_tracing()
 
 
 def _plain_step(

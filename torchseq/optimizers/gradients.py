@@ -21,10 +21,14 @@ def like(weight: Variable, grad: Tensor) -> Tensor:
             f"Optimizer: the gradient of {weight.path!r} must have its shape, {weight.shape}; got "
             f"{tuple(grad.shape)}."
         )
-    param, grad = weight.tensor, weight.in_torch_layout(grad)
+    return in_memory_like(weight.tensor, weight.in_torch_layout(grad))
+
+
+def in_memory_like(param: Tensor, grad: Tensor) -> Tensor:
+    """Return a gradient that lies in memory as its weight: fused kernels walk both in order."""
     if grad.stride() == param.stride() and grad.dtype == param.dtype:
         return grad
-    return torch.empty_like(param).copy_(grad)  # fused kernels walk both as flat memory
+    return torch.empty_like(param).copy_(grad)
 
 
 def clipped(

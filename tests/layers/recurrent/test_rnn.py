@@ -232,8 +232,12 @@ def test_the_lstms_cell_state_survives_a_long_padding() -> None:
 
 @pytest.mark.gpu
 @FUSED
-def test_cudnn_equals_the_cpu_without_a_warning(kind: Any) -> None:
-    layer = kind(3, return_sequences=True, return_state=True)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_cudnn_equals_the_cpu_without_a_warning(
+    kind: Any, use_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    layer = kind(3, use_bias=use_bias, return_sequences=True, return_state=True)
     x = torch.randn(SHAPE)
     layer.build(SHAPE)
     mask = torch.tensor([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0]]).bool()

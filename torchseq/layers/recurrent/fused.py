@@ -64,6 +64,8 @@ def _run(
     if kernel == "gru" and gru_kernel.fits(inputs, weights):
         return list(gru_kernel.gru(inputs, states[0], weights))
     if inputs.is_cuda:
+        if len(weights) == 2:  # cuDNN's memory of weights has biases in any case
+            weights = [*weights, *[weights[0].new_zeros(len(weights[0]))] * 2]
         weights = _in_one_chunk(weights)
     first = [state.unsqueeze(0).contiguous() for state in states]  # (layers, batch, units)
     outputs, *last = _FUNCTIONS[kernel](
