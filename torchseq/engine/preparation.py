@@ -169,7 +169,9 @@ class Preparing(hooks.Hooks):
         """Have arrays join batches, and return how many go as one and how large each is."""
         source: Any = batches.source
         most, size = 0, self.steps_per_execution
-        if source.num_batches >= _WORTH_JOINING and batches.steps is None and size == 1:
+        is_on_cpu = source.device.type == "cpu"  # where the bits are known to be the same
+        is_worth = source.num_batches >= _WORTH_JOINING and batches.steps is None and size == 1
+        if is_on_cpu and is_worth:
             most = self._most_at_once(tuple(source.x.shape[1:]))
         return source.join_batches(most), source.batch_size
 
