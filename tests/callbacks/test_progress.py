@@ -40,6 +40,7 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("COLUMNS", "90")
     monkeypatch.setattr(progress, "_REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_SHORT_SECONDS", 0.0)
     return Terminal(monkeypatch)
 
 
@@ -191,6 +192,21 @@ def test_logs_are_read_at_most_ten_times_a_second(
         together.on_train_batch_end(batch, Logs(LOGS))
     together.close()
     assert 9 <= len(reads) <= 10
+
+
+def test_a_short_epoch_paints_no_bar(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.take_over()
+    monkeypatch.setattr(progress, "_SHORT_SECONDS", 0.25)
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    for seconds, has_bar in ((0.24, False), (0.27, True)):
+        together = progress_list(epochs=1, steps=10)
+        together.on_epoch_begin(0)
+        for batch in range(10):
+            now[0] += seconds / 10
+            together.on_train_batch_end(batch, LOGS)
+        assert ("step/s" in terminal.getvalue()) == has_bar
+        together.close()
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_interrupt_leaves_weights_and_history_and_takes_the_bar_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torchseq.callbacks.progress._REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("torchseq.callbacks.progress._SHORT_SECONDS", 0.0)
     model = compiled()
     before = model.get_weights()
     screen = Terminal()

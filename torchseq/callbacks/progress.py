@@ -12,6 +12,7 @@ from torchseq.callbacks.bar import LiveBar, is_live
 from torchseq.callbacks.callback import Callback
 
 _REFRESH_SECONDS = 0.1
+_SHORT_SECONDS = 0.25  # an epoch that ends before shows its finished line alone: no flicker
 _BAR = "━" * 20
 _NEVER = float("inf")
 
@@ -115,8 +116,8 @@ class ProgbarLogger(Callback):
             self._due_time = _NEVER
             return
         elapsed = now - self._start_time
-        if elapsed < _REFRESH_SECONDS:  # an epoch this short shows its finished line alone
-            self._due_time = self._start_time + _REFRESH_SECONDS
+        if elapsed < _SHORT_SECONDS:
+            self._due_time = self._start_time + _SHORT_SECONDS
             return
         if self._bar is None:
             self._bar = LiveBar(self.target, elapsed)
