@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchseq.base import arguments, islands, registry
+from torchseq.base import arguments, dtypes, islands, registry, settings
 from torchseq.base.module_hooks import has_hooks
 from torchseq.base.types import Config, Identifier, Shape
 from torchseq.layers.core import refuse_adapters
@@ -75,7 +75,13 @@ class Embedding(Layer):
 
     def build(self, input_shape: Shape | None = None) -> None:
         """Make the `nn.Embedding`."""
-        self.embedding = self.torch_module(nn.Embedding, self.input_dim, self.output_dim)
+        sizes = self.input_dim, self.output_dim
+        # With a weight of ours torch draws none: of what it draws by, the sketch on "meta" that
+        # `torch_module` makes imports all of torch's compiler, for half a second.
+        weight = torch.empty(
+            sizes, dtype=dtypes.torch_dtype(self.variable_dtype), device=settings.device()
+        )
+        self.embedding = nn.Embedding(*sizes, _weight=weight)
         self.expose("embeddings", self.embedding, "weight")
 
     def call(self, inputs: Tensor) -> Tensor:
