@@ -223,6 +223,18 @@ def test_share_of_a_gpus_memory_is_checked_and_kept() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("size", [1000, 5_000_000])
+def test_copies_to_the_gpu_are_whole_when_they_are_used(size: int) -> None:
+    device = torch.device("cuda", torch.cuda.current_device())
+    for number in range(20):
+        given = torch.full((size,), float(number))
+        moved = move(given, device)
+        given.fill_(-1.0)  # the copy reads other memory
+        assert (moved + 1).double().sum().item() == (number + 1) * size
+        del moved  # whose memory the next may get
+
+
+@pytest.mark.gpu
 def test_arrays_live_on_the_gpu_unless_told_otherwise() -> None:
     x = numbered(40)
     options = {"batch_size": 8, "shuffle": True, "device": "cuda:0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from torchseq.base import dtypes, settings
 from torchseq.base.variable import Variable
 from torchseq.data import foreign
 
+_WORTH_A_STREAM = 1 << 20  # bytes; to switch streams costs the host some 20 µs
 _SIGNED = {2: "int32", 4: "int64", 8: "int64"}  # bytes of an unsigned integer -> what has kernels
 
 
@@ -50,14 +52,27 @@ def to_tensor(owner: str, name: str, value: Any) -> Tensor:
 def move(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on the device, row after row in memory, since sums depend on the layout.
 
-    The host does not wait for a copy to a GPU.
+    The host does not wait for a copy to a GPU, nor does a large copy wait for the steps before it.
     """
     tensor = tensor.contiguous()
     if tensor.device == device:
         return tensor
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()  # without it the copy waits, whatever is asked for
-    return tensor.to(device, non_blocking=True)
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device, non_blocking=True)
+    pinned = tensor.pin_memory()  # without it the copy waits, whatever is asked for
+    if pinned.nbytes < _WORTH_A_STREAM:
+        return pinned.to(device, non_blocking=True)
+    copying, computing = _copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copying):
+        moved = pinned.to(device, non_blocking=True)
+    computing.wait_stream(copying)
+    moved.record_stream(computing)  # its memory is not given away before the steps are done
+    return moved
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def _joined(owner: str, name: str, values: Any) -> Any:
