@@ -56,6 +56,18 @@ def test_gathered_outputs_are_the_parts_in_order(
     assert result.base is None
 
 
+def test_outputs_that_wait_are_copies() -> None:
+    whole = torch.zeros(4, 100, 3)
+    gatherer = Gatherer()
+    for number in range(5):
+        whole.fill_(number)  # as a model that writes to one buffer
+        gatherer.add(whole[:, 0])
+        gatherer._buffers[0]._lets_wait = True  # as on a GPU
+    waiting = gatherer._buffers[0]._waiting
+    assert all(part.untyped_storage().nbytes() == part.nbytes for part in waiting)
+    assert gatherer.result()[:, 0].tolist() == [n for n in range(5) for _ in range(4)]
+
+
 def test_known_number_of_rows_is_allocated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 

@@ -220,6 +220,50 @@ def test_some_weights_excluded_from_decay() -> None:
     assert_same(fitted(mlp, EAGER, made), fitted(mlp, False, made))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lamb"])  # weights in one buffer, and one by one
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_weight_used_past_its_module_is_trained(optimizer: str, shares: bool) -> None:
+    class Closed(layers.Layer):
+        """Reaches its weight, and that of another layer, by a function that it made at first."""
+
+        def __init__(self, other: Any) -> None:
+            super().__init__()
+            self.own = torch.nn.Parameter(torch.full((16, 16), 0.1))
+            own, others = self.own, other.linear.weight
+            self._product = lambda x: x @ own + (x @ others.T if shares else 0.0)
+
+        def call(self, inputs: Any) -> Any:
+            return self._product(inputs)
+
+    def make() -> list[Any]:
+        first = layers.Dense(16)
+        first.build((None, 16))
+        return [first, Closed(first), layers.Dense(3, activation="softmax")]
+
+    ours, theirs = (fitted(make, jit, optimizer) for jit in (EAGER, False))
+    assert_same(ours, theirs)
+
+
+def test_views_become_copies_only_where_nothing_writes() -> None:
+    view, reshape = torch.ops.aten.view.default, torch.ops.aten.reshape.default
+
+    def read(x: Any) -> Any:
+        return [(x + 1).view(-1) * 2]
+
+    def written_after(x: Any) -> Any:
+        made = x + 1
+        seen = made.view(-1)
+        made.select(0, 0).mul_(3)
+        return [seen]
+
+    for function, target in ((read, reshape), (written_after, view)):
+        recorded = graphs.record(function, [torch.rand(2, 3)])
+        graphs._allow_copies(recorded)
+        targets = [node.target for node in recorded.graph.nodes]
+        assert target in targets
+        assert ({view, reshape} - {target}).isdisjoint(targets)
+
+
 def test_a_weight_in_two_places_has_the_gradients_of_both() -> None:
     def tied() -> list[Any]:
         first, second = layers.Dense(16, use_bias=False), layers.Dense(16, use_bias=False)

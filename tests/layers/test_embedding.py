@@ -19,7 +19,7 @@ def test_any_dtype_is_taken_as_integers(dtype: torch.dtype) -> None:
     assert outputs.dtype is torch.float32
 
 
-@pytest.mark.parametrize("shape", [(5,), (40, 70), (0, 3), (2, 3, 4)])
+@pytest.mark.parametrize("shape", [(5,), (40, 70), (0, 3), (2, 3, 4), (4, 8, 16)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_values_and_gradients_are_the_modules_to_the_bit(
     shape: tuple[int, ...], dtype: str
@@ -39,17 +39,22 @@ def test_another_module_in_its_place_is_called() -> None:
     layer = layers.Embedding(5, 2, weights=np.ones((5, 2), "float32"))
     layer.embedding.register_forward_hook(lambda module, args, output: 2 * output)
     assert layer(torch.tensor([1])).tolist() == [[2.0, 2.0]]
+    many = torch.tensor([1, 3] * 500)
+    assert layer(many).unique().tolist() == [2.0]
     layer.embedding = torch.nn.Embedding(5, 2, padding_idx=1)
-    layer(torch.tensor([1, 3])).sum().backward()
+    layer(many).sum().backward()
     assert layer.embedding.weight.grad[1].tolist() == [0.0, 0.0]
     layer.embedding = torch.nn.Embedding(5, 2, sparse=True)
-    layer(torch.tensor([1, 3])).sum().backward()
+    layer(many).sum().backward()
     assert layer.embedding.weight.grad.is_sparse
+    layer.embedding.forward = lambda ids: torch.full((*ids.shape, 2), 7.0)
+    assert layer(many).unique().tolist() == [7.0]
 
 
 def test_an_integer_without_a_vector_is_refused() -> None:
-    with pytest.raises(IndexError, match="out of range"):
-        layers.Embedding(5, 2)(torch.tensor([[5]]))
+    for count in (1, 1000):
+        with pytest.raises(IndexError, match="out of range"):
+            layers.Embedding(5, 2)(torch.full((count, 1), 5))
 
 
 def test_weights_at_construction() -> None:

@@ -27,5 +27,5 @@ def hooks_of(module: nn.Module) -> tuple[Any, ...]:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Tell whether a call of the module runs any hook."""
-    return any(hooks_of(module)) or any(GLOBAL)
+    """Tell whether a call of the module runs any hook, or another `forward` than its class's."""
+    return any(hooks_of(module)) or any(GLOBAL) or "forward" in module.__dict__

@@ -317,7 +317,7 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
         if getattr(getattr(value, "dtype", None), "name", "") == "bfloat16":  # of ml_dtypes
             value = torch.from_numpy(value.view(np.uint16).copy()).view(torch.bfloat16)
         device = settings.device()
-        if isinstance(value, bool | int | float) and device.type == "cuda":
+        if type(value) in (bool, int, float) and device.type == "cuda":
             return torch.full((), value, dtype=wanted, device=device)  # a copy would make it wait
         # The dtype is given here, not changed later: a Python float would pass through float32.
         return torch.as_tensor(value, dtype=wanted, device=device)

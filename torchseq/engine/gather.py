@@ -78,7 +78,8 @@ class _Buffer:
         if not self._lets_wait:
             self._write(part)
             return
-        self._waiting.append(part)
+        # A copy: the part may be a view of much more, or memory that the next batch overwrites.
+        self._waiting.append(part.clone(memory_format=torch.contiguous_format))
         self._waiting_bytes += part.nbytes
         if self._waiting_bytes >= _MOST_WAITING:
             self._write_waiting()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -86,9 +87,18 @@ def _compiled_by_inductor(
     return run
 
 
+_compiling = threading.RLock()  # what `_quiet` changes, all threads share
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to itself what torch's compiler says of torch's own code, but to who asks for it."""
+    with _compiling, _quiet_here():
+        yield
+
+
+@contextmanager
+def _quiet_here() -> Iterator[None]:
     logger = logging.getLogger("torch._inductor")
     level = logger.level
     if logger.getEffectiveLevel() == logging.WARNING:  # what `TORCH_LOGS` has not changed
@@ -135,23 +145,22 @@ def _functional(graph: Any, tensors: Sequence[Tensor], options: Mapping[str, Any
 def _allow_copies(graph: Any) -> None:
     """Let views become copies where torch thinks, when it compiles, that memory lies otherwise.
 
-    Of some convolutions it does. What is written to stays a view, or could not be compiled.
+    Of some convolutions it does. Views of memory that something writes to stay, or fail.
     """
     view, reshape = torch.ops.aten.view.default, torch.ops.aten.reshape.default
+    owners: dict[Any, Any] = {}  # whose memory each result is
+    written: set[Any] = set()
     for node in graph.graph.nodes:
-        if node.target is view and not _is_written_to(node):
+        schema = getattr(node.target, "_schema", None)
+        is_alias = schema is None or any(given.alias_info for given in schema.returns)
+        inputs = node.all_input_nodes
+        owners[node] = owners[inputs[0]] if is_alias and inputs else node
+        if schema is not None and schema.is_mutable:
+            written.update(owners[given] for given in inputs)
+    for node in graph.graph.nodes:
+        if node.target is view and owners[node] not in written:
             node.target = reshape
     graph.recompile()
-
-
-def _is_written_to(node: Any) -> bool:
-    """Tell whether an operation writes to a node's tensor, or to a view of it."""
-    for user in node.users:
-        schema = getattr(user.target, "_schema", None)  # `operator.getitem` has none
-        is_view = schema is None or any(given.alias_info for given in schema.returns)
-        if (schema is not None and schema.is_mutable) or (is_view and _is_written_to(user)):
-            return True
-    return False
 
 
 def _fakes(tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:

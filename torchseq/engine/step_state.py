@@ -173,17 +173,25 @@ class TrainState(StepState):
         with _reparametrize_module(model, swapped):
             y_pred = model(x)
             loss = objective.total_loss(model, y, y_pred, weight)
-            trained = [leaf for leaf in leaves if leaf.requires_grad]
-            found = iter(
-                torch.autograd.grad(optimizer.scale_loss(loss), trained, allow_unused=True)
-            )
-            grads = [next(found) if leaf.requires_grad else None for leaf in leaves]
+            grads = self._gradients(optimizer.scale_loss(loss), leaves)
             if self._flat is not None:
                 self._update_flat(grads, *self._flat)  # constraints look for the weights in here
         with torch.no_grad():
             if self._flat is None:
                 optimizer.step_from(grads, self._current_numbers())
             return objective.update_in_graph(loss, len(x), y, y_pred, weight)
+
+    def _gradients(self, loss: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+        """Return the gradients, and those of weights that a step found past the model's modules."""
+        both = [*leaves, *(self._params if leaves is not self._params else ())]
+        trained = [tensor for tensor in both if tensor.requires_grad]
+        found = iter(torch.autograd.grad(loss, trained, allow_unused=True))
+        grads = [next(found) if tensor.requires_grad else None for tensor in both]
+        own = grads[len(leaves) :] or [None] * len(leaves)
+        if self._flat is not None and any(grad is not None for grad in own):
+            raise ValueError("a weight is used past its module; it is not in the buffer")
+        pairs = zip(grads, own, strict=False)
+        return [ours if more is None else _sum(ours, more) for ours, more in pairs]
 
     def _leaves(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return what to differentiate by, and what takes the weights' places in the model.
@@ -282,6 +290,10 @@ class Saved:
         for number, value in self._numbers:
             state.set_number(number, value)
         self._objective.tracker.set_extra_state(self._num_samples)
+
+
+def _sum(first: Tensor | None, second: Tensor) -> Tensor:
+    return second if first is None else first + second
 
 
 def _names(model: nn.Module, params: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -229,7 +229,8 @@ class Dense(Layer):
 
     def bare(self) -> Callable[..., Any]:
         """Return what `call` computes, by torch's functions."""
-        if type(self.linear) is not nn.Linear or type(self).call is not Dense.call:
+        is_plain = type(self.linear) is nn.Linear and not has_hooks(self.linear)
+        if not is_plain or type(self).call is not Dense.call:
             return self.forward  # parametrized, or another module in its place
         params: Any = self.linear._parameters
         linear = products.linear

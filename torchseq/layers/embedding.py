@@ -105,13 +105,20 @@ class Embedding(Layer):
         return config
 
 
-def _looked_up(embedding: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what the module does, on the CPU by a selection of rows.
+_LEAST_INTEGERS, _WIDEST = 256, 512  # from and up to which it is faster, with one thread or two
 
-    Its backward pass adds up the same numbers in the same order, in a third of the time.
+
+def _looked_up(embedding: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what the module does: many narrow vectors on the CPU by a selection of rows.
+
+    Its backward pass adds up the same numbers in the same order, for 2,000 integers and vectors of
+    64 in a third of the time.
     """
     if (
         type(embedding) is not nn.Embedding
+        or not isinstance(inputs, Tensor)  # a proxy of torch.fx
+        or inputs.numel() < _LEAST_INTEGERS
+        or embedding.embedding_dim > _WIDEST
         or embedding.weight.device.type != "cpu"
         or embedding.weight.dtype not in (torch.float32, torch.float64)
         or inputs.device.type != "cpu"
