@@ -79,3 +79,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep what collection made from the garbage collector, which Keras calls in many tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_heap() -> None:
+    """Do the same with what other files' tests left: a collection would take a second at last."""
+    gc.collect()
+    gc.freeze()
