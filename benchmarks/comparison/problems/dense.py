@@ -63,7 +63,7 @@ def perceptron(width: int, depth: int, batch: int, samples: int) -> Problem:
 
 PROBLEMS = [
     network("tiny", "tiny 20-64-64-1, batch 32", 24_000, 32, 20, [64, 64], 1),
-    network("mlp", "MLP 784-128-10, batch 32", 12_800, 32, 784, [128], 10),
+    network("mlp", "MLP 784-128-10, batch 32", 25_600, 32, 784, [128], 10),
     network("deep", "deep MLP, 20 layers of 64, batch 32", 6_400, 32, 64, [64] * 20, 10),
     # Enough data that copies of it show among the rest of a process's memory: 125 MB.
     network("large-data", "MLP 784-128-10, 125 MB of data", 40_000, 32, 784, [128], 10),

@@ -120,7 +120,9 @@ def bilstm_module() -> Any:
 
 PROBLEMS = [
     Problem("gru", "2 x GRU(64), 50 steps", 640, 32, 1, sequences, gru_layers, gru_module),
-    Problem("lstm", "Embedding + LSTM(64), 100 steps", 640, 32, 1, texts, lstm_layers, lstm_module),
+    Problem(
+        "lstm", "Embedding + LSTM(64), 100 steps", 1_920, 32, 1, texts, lstm_layers, lstm_module
+    ),
     Problem(
         "bilstm",
         "Embedding + bidirectional LSTM(64), masks",
